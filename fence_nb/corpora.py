@@ -40,7 +40,7 @@ def open_rows(
         if None in row: raise InputError(f"{place}: more fields than the header names; is a quote missing?")
         yield place, row
 
-# %% ../nbs/04_corpora.ipynb #280f343b
+# %% ../nbs/04_corpora.ipynb #5d033d5b
 def field(
     row: dict,          # one upstream row
     name: str,          # the field wanted
@@ -49,6 +49,7 @@ def field(
     among=None,         # the values allowed; None: any
 ) -> Any:               # the value
     "One checked field of an upstream row, or `InputError`."
+    if not isinstance(row, dict): raise InputError(f"{place}: found {type(row).__name__}, expected an object with the field '{name}'")
     if name not in row: raise InputError(f"{place}: field '{name}': missing; the row has {', '.join(map(str, row))[:120] or 'no fields'}")
     value = row[name]
     if not isinstance(value, kind) or isinstance(value, bool) and kind != bool:
@@ -57,9 +58,9 @@ def field(
     if among is not None and value not in among: raise InputError(f"{place}: field '{name}': unknown value {value[:40]!r}; known are {', '.join(among)}")
     return value
 
-# %% ../nbs/04_corpora.ipynb #07c14f9e
+# %% ../nbs/04_corpora.ipynb #88b3836c
 _BUTTONS = re.compile(r"^(?:Share this with(?:Email|Facebook|Messenger|Twitter|Pinterest|WhatsApp|LinkedIn)*(?:Copy this link)?"
-                      r"|\(CNN ?\)(?:\s*--)?|Media playback is (?:not |un)supported on (?:this|your) device|\s)+", re.I)
+                      r"|(?:[A-Z][\w ,.]{0,40})?\(CNN ?\)(?:\s*--)?|Media playback is (?:not |un)supported on (?:this|your) device|\s)+", re.I)
 
 def tidy(
     text: str, # a document or claim as published
@@ -131,7 +132,7 @@ def load_frank(
             corpus="frank", group=f"{part}-{key[0]}", split=field(row, "split", str, place), topic=part), place))
     return out
 
-# %% ../nbs/04_corpora.ipynb #39740b6f
+# %% ../nbs/04_corpora.ipynb #96e72e19
 XSUM_TYPES = {"NULL": Label.SUPPORTED, "intrinsic": Label.CONTRADICTORY, "extrinsic": Label.UNVERIFIED}
 
 def load_xsum(
@@ -157,10 +158,10 @@ def load_xsum(
         finer = [l for l in (Label.CONTRADICTORY, Label.UNVERIFIED) if most(lambda types: l in types)]
         label = Label.SUPPORTED if yes else finer[0] if len(finer) == 1 else None
         out.append(check_record(JudgedClaim, dict(id=f"xsum-{bbcid}-{system}", claim=tidy(summary), documents=[texts[bbcid]], supported=yes,
-                                                  label=label, corpus="xsum", group=f"bbc-{bbcid}", topic="bbc"), place))
+                                                  label=label, corpus="xsum_hallucination", group=f"bbc-{bbcid}", topic="bbc"), place))
     return out
 
-# %% ../nbs/04_corpora.ipynb #f296904e
+# %% ../nbs/04_corpora.ipynb #cf6db456
 @dataclass(frozen=True)
 class Corpus:
     "Where a set comes from and how it is read."
@@ -172,7 +173,7 @@ class Corpus:
 CORPORA = {
     "qags": Corpus(load_qags, "none stated", "https://github.com/W4ngatang/qags", ("qags/mturk_cnndm.jsonl", "qags/mturk_xsum.jsonl")),
     "frank": Corpus(load_frank, "MIT", "https://github.com/artidoro/frank", ("frank/human_annotations.json", "frank/benchmark_data.json")),
-    "xsum": Corpus(load_xsum, "CC BY 4.0, annotations only", "https://github.com/google-research-datasets/xsum_hallucination_annotations",
+    "xsum_hallucination": Corpus(load_xsum, "CC BY 4.0, annotations only", "https://github.com/google-research-datasets/xsum_hallucination_annotations",
                    ("xsum_hallucination/hallucination_annotations_xsum_summaries.csv", "xsum_hallucination/xsum_documents.jsonl")),
 }
 

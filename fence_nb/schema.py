@@ -54,7 +54,7 @@ class Record(BaseModel):
             object.__setattr__(self, "id", f"{self.kind[:2].lower()}-{hashlib.sha256(body.encode()).hexdigest()[:12]}")
         return self
 
-# %% ../nbs/00_schema.ipynb #c69e0c44
+# %% ../nbs/00_schema.ipynb #e120e675
 class Document(Record):
     "A piece of evidence and where it came from."
     text: str = Field(min_length=1)
@@ -82,6 +82,7 @@ class Response(Record):
     temperature: float = 0.
     round: int = 0        # 0: as sampled; r: after r rounds of revision
     parent: str = ""      # id of the response that this one revises
+    policy: str = ""      # how it was revised: edit_remove | edit; empty: not at all
 
 class Claim(Record):
     "One checkable statement and the characters of the response that it came from."

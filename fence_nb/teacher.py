@@ -14,7 +14,7 @@ from .prompts import TERSE, Prompts, verdict
 from .schema import Label
 from .world import RELATIONS, read_claim
 
-# %% ../nbs/05a_teacher.ipynb #58acf1be
+# %% ../nbs/05a_teacher.ipynb #de4740db
 def critique(
     i: int,             # relation
     found: str | None,  # value in the documents; None when they give none
@@ -22,9 +22,9 @@ def critique(
 ) -> tuple[str, Label]: # critique and the label that follows from it
     "The wording of a critique and its verdict."
     rel = RELATIONS[i].name
-    if found is None: return f"The documents give no {rel}. The claim gives {value}. They do not tell.", Label.UNVERIFIED
+    if found is None: return f"{rel}: the documents give none. The claim gives {value}. They do not tell.", Label.UNVERIFIED
     same = found == value
-    return f"The documents give {found} as the {rel}. The claim gives {value}. They {'agree' if same else 'differ'}.", Label.SUPPORTED if same else Label.CONTRADICTORY
+    return f"{rel}: the documents give {found}. The claim gives {value}. They {'agree' if same else 'differ'}.", Label.SUPPORTED if same else Label.CONTRADICTORY
 
 # %% ../nbs/05a_teacher.ipynb #0c3af88c
 def _patterns() -> list[tuple[int, re.Pattern]]:
