@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import fence_nb
 from .schema import InputError
 
-# %% ../nbs/01_settings.ipynb #30a1cc96
+# %% ../nbs/01_settings.ipynb #4b1853e5
 def _split(value: Any) -> Any: return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -61,6 +61,7 @@ class Profile(BaseModel):
     evaluator_batch: Some
     evaluator_lr: Rate
     lora_r: Count                    # 0 = all weights
+    generator_lora_r: Count          # the same for generators
     lora_alpha: Some
     max_length: Some                 # tokens of a training row
     prompts_file: str                # one topic a line
@@ -68,18 +69,21 @@ class Profile(BaseModel):
     n_test_prompts: Some
     n_candidates: Some               # N
     temperature: Heat                # of the candidates
-    max_new_tokens: Some
+    max_new_tokens: Some             # of a response
+    critique_tokens: Some            # of a critique and its label
     rounds: Count                    # of revision
     removal: Literal["drop", "hedge"]
-    knows_samples: Some              # answers for the lesser-known test
     arms: Names                      # generators to train
     top_k: Some                      # best responses that may be chosen
     max_pairs: Count                 # of a prompt; 0 = all
+    empty_score: Share               # of a response without claims
+    supported_floor: bool            # chosen holds at least as many supported claims as rejected
     sft_lr: Rate
     sft_epochs: Rate
     sft_batch: Some
     dpo_lr: Rate
     dpo_beta: Rate
+    dpo_sft_weight: Heat             # of an SFT loss on the chosen side
     dpo_epochs: Rate
     dpo_batch: Some
     eval_temperatures: Numbers
@@ -91,6 +95,8 @@ class Profile(BaseModel):
     people_exponent: Rate
     people_values: Some              # of each kind
     base_steps: Some
+    base_cycles: Some                # of pretraining
+    base_width: Some                 # hidden size
     base_lr: Rate
     base_rows: Some
     base_length: Some

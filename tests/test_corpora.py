@@ -1,5 +1,5 @@
 """The public sets, counted against their published tables; and what a damaged file says."""
-import csv, json, os, shutil
+import csv, json, os
 from collections import Counter
 from pathlib import Path
 
