@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import fence_nb
 from .schema import InputError
 
-# %% ../nbs/01_settings.ipynb #4b1853e5
+# %% ../nbs/01_settings.ipynb #8dc8866e
 def _split(value: Any) -> Any: return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -41,6 +41,7 @@ class Profile(BaseModel):
 
     task: Literal["mini", "corpora", "llm"]
     seed: Count
+    stages: Names                    # run notebooks, such as r1..r3; empty: all
     prompts: Literal["full", "terse"]
     base_model: str                  # what generator and evaluator start from
     teacher: str                     # writes critiques and tool calls; `scripted` in the miniature
@@ -95,11 +96,9 @@ class Profile(BaseModel):
     people_exponent: Rate
     people_values: Some              # of each kind
     base_steps: Some
-    base_cycles: Some                # of pretraining
-    base_width: Some                 # hidden size
     base_lr: Rate
-    base_rows: Some
-    base_length: Some
+    chat_lr: Rate
+    base_share: Share                # of the texts of a full step
     chat_steps: Count
 
     @property

@@ -34,7 +34,7 @@ from .teacher import scripted_teacher
 from .train import TrainArgs, train_dpo, train_sft
 from .world import STYLES, World, gold_label, human_judgments, sources
 
-# %% ../nbs/14a_stages.ipynb #c952d0a3
+# %% ../nbs/14a_stages.ipynb #4d72bd15
 def world_of(
     p: Profile,
 ) -> World:
@@ -52,7 +52,7 @@ def build_tools(
     folder, # where the databases go
 ) -> Toolbox:
     "Knowledge base, search engine and knowledge graph of the profile; built once."
-    folder = Path(folder)
+    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
     if p.task == "corpora": return Toolbox({})
     if p.task != "mini":
         if not p.knowledge_base or not Path(p.place(p.knowledge_base)).is_file():
@@ -64,7 +64,7 @@ def build_tools(
         build_triples([(d.title, *d.text.split(" | ")) for d in found["triple"]], folder / "kg.db")
     return Toolbox({"kb": KnowledgeBase(folder / "kb.db"), "search": KnowledgeBase(folder / "search.db", "search"), "kg": TripleStore(folder / "kg.db")}, top=p.top_documents)
 
-# %% ../nbs/14a_stages.ipynb #1e9b6b38
+# %% ../nbs/14a_stages.ipynb #6d8b5ba8
 def prepare_base(
     p: Profile,
     record, # base.json, to appear
@@ -74,7 +74,7 @@ def prepare_base(
     path, how = Path(p.place(p.base_model)), "given"
     if p.task == "mini" and not (path / "card.json").is_file():
         path, how = Path(built), "built"
-        if not (path / "card.json").is_file(): build_base(path, world_of(p), p.base_steps, p.base_cycles, p.chat_steps, p.base_lr, p.base_rows, p.base_length, **({"hidden_size": p.base_width, "intermediate_size": 8 * p.base_width // 3}))
+        if not (path / "card.json").is_file(): build_base(path, world_of(p), p.base_steps, p.chat_steps, p.base_lr, p.chat_lr, share=p.base_share)
     if p.task == "mini" and (bad := check_base(path)): raise InputError(f"{path}: {', '.join(bad)}: not as on the card; restore the folder from git or run profile mini-base")
     found = {"path": str(path) if path.exists() else p.base_model, "how": how}
     with atomic_write(record) as f: json.dump(found, f)
@@ -97,14 +97,14 @@ def base_facts(
         of.setdefault(w.quintile(w.by_name[name]), {}).setdefault(name, []).append(100. * (prob >= .5))
     return [(g, float(np.mean(list(v.values()))), *bootstrap_ci(list(v.values()), p.seed, p.bootstrap)) for g, v in of.items()]
 
-# %% ../nbs/14a_stages.ipynb #a1bcb90c
+# %% ../nbs/14a_stages.ipynb #8be57b5f
 def evaluator_examples(
     p: Profile,
 ) -> tuple[list[JudgedClaim], list[JudgedClaim]]: # training, test
     "Human-judged claims. Of the miniature world: training in prose alone, test in all three styles; elsewhere public sets, split by article."
     if p.task != "mini":
         train, test = corpora_data(p.place(p.corpora_path), p.corpora, seed=p.seed)
-        return train[:p.evaluator_claims or None], test[:p.evaluator_test_claims or None]
+        return train if p.evaluator == "crossencoder" else train[:p.evaluator_claims or None], test[:p.evaluator_test_claims or None]
     w = world_of(p)
     return human_judgments(w, "evaluator", p.evaluator_claims, seed=p.seed), human_judgments(w, "evaluator_test", p.evaluator_test_claims, STYLES, seed=p.seed)
 

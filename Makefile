@@ -1,0 +1,22 @@
+# make demo: install, run the miniature, print the table.  make test: prove it.  make clean: forget both.
+# Plain commands for a machine without make stand in README.md.
+.PHONY: demo test clean
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+INSTALLED := .venv/.installed
+
+demo: $(INSTALLED)
+	.venv/bin/fence run --profile mini
+
+test: $(INSTALLED)
+	.venv/bin/nbdev-test
+	.venv/bin/python -m pytest -q tests
+
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -c "import torch" 2>/dev/null || .venv/bin/python -m pip install torch==2.13.0
+	.venv/bin/python -m pip install -e ".[dev,embed]"
+	touch $@
+
+clean:
+	rm -rf .venv data/runs data/cache .pytest_cache .hypothesis
