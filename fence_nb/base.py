@@ -219,12 +219,12 @@ def known_facts(
         out |= {(p.name, i): math.exp(logp[e - 1, ids[e]]) for i, e in ends.items()}
     return out
 
-# %% ../nbs/05b_base.ipynb #2406abe8
+# %% ../nbs/05b_base.ipynb #ea1035d3
 def build_base(
     out,                     # folder to appear
     w: World,
-    steps: int = 3000,       # of pretraining
-    chat_steps: int = 600,
+    steps: int = 2400,       # of pretraining
+    chat_steps: int = 500,
     lr: float = 2e-3,
     chat_lr: float = 1e-3,
     seed: int = 0,

@@ -101,9 +101,12 @@ def cmd_doctor(
     for p in problems: print(p, file=sys.stderr)
     return 1 if problems else 0
 
-# %% ../nbs/16a_cli.ipynb #13abbcd9
+# %% ../nbs/16a_cli.ipynb #4da468d8
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None: self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
 def _parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="fence", description="FenCE: a critique-based judge of facts, and generators trained with it.", epilog="example: fence run --profile mini")
+    top = _Parser(prog="fence", description="FenCE: a critique-based judge of facts, and generators trained with it.", epilog="example: fence run --profile mini")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     def command(name: str, work: Callable, what: str, example: str) -> argparse.ArgumentParser:
         p = commands.add_parser(name, help=what, description=what, epilog=f"example: {example}")

@@ -148,7 +148,7 @@ def cmd_score(
     print(f"{total['supported_per_response']:.2f} supported of {total['claims_per_response']:.2f} claims a response; {total['unparsed_pct'] or 0:.1f} % of claims unparsed (counted as not supported)")
     return _report_failures(failures, names | {c.id: f"{names[c.response_id]}: {c.text}" for c in claims})
 
-# %% ../nbs/16_commands.ipynb #2de5fbca
+# %% ../nbs/16_commands.ipynb #c0f84e7d
 def sentence_diff(
     before: str,
     after: str,
@@ -166,6 +166,6 @@ def cmd_revise(
         done = revise_responses(model, responses, assess, args.rounds, args.policy, args.removal, seed=args.seed)
     _emit([{"id": names[r.id], "topic": r.topic, "prompt": r.prompt, "before": r.text, "after": new.text, "diff": sentence_diff(r.text, new.text),
             "actions": [{"action": v.action, "claim": assess.claims[v.claim_id].text, "label": assess.judgments[v.judgment_id].label.value, "critique": assess.judgments[v.judgment_id].critique, "knows": v.knows, "round": v.round}
-                        for v in done.revisions if v.response_id == r.id]} for r, new in zip(responses, done.responses)], args.out)
+                        for v in sorted(done.revisions, key=lambda v: (v.round, assess.claims[v.claim_id].start)) if v.response_id == r.id]} for r, new in zip(responses, done.responses)], args.out)
     drafts = {d.id: names[d.parent] for d in done.drafts}
     return _report_failures(done.failures, names | drafts | {c.id: f"{(names | drafts).get(c.response_id, '')}: {c.text}" for c in assess.claims.values()})

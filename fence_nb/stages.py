@@ -296,7 +296,7 @@ def train_generators(
         done["edit_all"] = train_dpo(str(out / "edit_all_sft"), dpo_rows(sets["edit_all"][1]), out / "edit_all", dpo)
     return done
 
-# %% ../nbs/14a_stages.ipynb #09a70a7d
+# %% ../nbs/14a_stages.ipynb #0df42a4d
 def test_generator(
     p: Profile,
     model: str,         # folder
@@ -345,6 +345,7 @@ def response_labels(
     hedges = [len(sentence_spans(r.text)) - len(spans[r.id]) - lost[r.id] for r in responses]
     return responses, labels, hedges, [not ls for ls in labels]
 
+# %% ../nbs/14a_stages.ipynb #6ebafc35
 def generator_metrics(
     p: Profile,
     runs: dict[str, dict[float, list]], # arm -> temperature -> records
