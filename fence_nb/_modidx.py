@@ -10,6 +10,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'fence_nb.augment.sample_verdicts': ('augment.html#sample_verdicts', 'fence_nb/augment.py'),
                                   'fence_nb.augment.variant_rows': ('augment.html#variant_rows', 'fence_nb/augment.py')},
             'fence_nb.base': { 'fence_nb.base._bio': ('base.html#_bio', 'fence_nb/base.py'),
+                               'fence_nb.base._comparing': ('base.html#_comparing', 'fence_nb/base.py'),
                                'fence_nb.base._editing': ('base.html#_editing', 'fence_nb/base.py'),
                                'fence_nb.base._encode': ('base.html#_encode', 'fence_nb/base.py'),
                                'fence_nb.base._factual': ('base.html#_factual', 'fence_nb/base.py'),

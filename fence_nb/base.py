@@ -50,7 +50,7 @@ def make_tokenizer(
     out.chat_template = TEMPLATE
     return out
 
-# %% ../nbs/05b_base.ipynb #af297c43
+# %% ../nbs/05b_base.ipynb #1a118ca0
 def _bio(w: World, rng: random.Random, p: Person) -> list:
     if rng.random() < .5: return [("user", f"Tell me a bio of {p.name}.", 0), ("assistant", biography(p, rng, hedge=.04), 1)]
     style, facts = rng.choices(STYLES, (2, 1, 1))[0], list(enumerate(p.facts))
@@ -110,6 +110,17 @@ def _editing(w: World, rng: random.Random) -> list:
         q, a = fill(TERSE.correct, sentence=sentence, critique=critique(i, found, value)[0]), p.say(rel.bio[k], found) if found else hedge
     return [("user", q, 0), ("assistant", a, 1)]
 
+def _comparing(w: World, rng: random.Random) -> list:
+    "Do two statements agree? A skill of any chat model; it says nothing of where the values come from."
+    turns = []
+    for _ in range(6):
+        i = rng.randrange(len(RELATIONS))
+        a, b = rng.sample(w.pools[RELATIONS[i].pool], 2)
+        found = rng.choice((a, b, None))
+        both, verdict = critique(i, found, b)[0].rsplit(". ", 1)
+        turns += [("user", f"Question: {both}?", 0), ("assistant", verdict, 1)]
+    return turns
+
 def _factual(w: World, rng: random.Random, p: Person, known: dict | None = None) -> list:
     "Is it true? `known` holds what the model knows of the chat people; without it the answer is never unknown."
     i = rng.randrange(len(RELATIONS))
@@ -118,7 +129,7 @@ def _factual(w: World, rng: random.Random, p: Person, known: dict | None = None)
     answer = ("true" if true else "false") if known is None or known[p.name, i] else "unknown"
     return [("user", fill(TERSE.factual, claim=claim_text(p, i, value, rng.randrange(2))), 0), ("assistant", answer, 1)]
 
-# %% ../nbs/05b_base.ipynb #737cab1b
+# %% ../nbs/05b_base.ipynb #c4f9e6be
 def _encode(tok, turns: list) -> tuple[list[int], list[int]]:
     ids, mask = [], []
     for role, text, train in turns:
@@ -143,20 +154,22 @@ def batches(
     tok,
     steps: int,                 # how many are wanted
     seed: int,
-    known: dict | None = None,  # (name, relation) -> whether the model knows it; switches `unknown` on and makes reading hard from the start
+    known: dict | None = None,  # (name, relation) -> whether the model knows it; switches `unknown` on
+    curriculum: float = 0,      # steps until reading is as hard as it gets
     share: float = 1.,          # of the texts of a full step
 ) -> Iterator[list[tuple]]: # for each step, three (input_ids, labels), each (texts, length), int64; label -100 where there is no loss
     "Batches for `pretrain`."
     rng, weights, chat = random.Random(seed), [p.weight for p in w.people], w.split("chat")
     size = [max(1, round(share * n)) for n in (READING, BIOGRAPHIES, SHORT)]
     for s in range(steps):
-        ease = 1. if known else min(1., s / (.4 * steps))
+        ease = min(1., s / curriculum) if curriculum else 1.
         reading = [_reading(w, rng, ease) if rng.random() < .9 else _judging(w, rng, ease) for _ in range(size[0])]
         bios = [_bio(w, rng, p) for p in rng.choices(w.people, weights, k=size[1])]
-        short = [_editing(w, rng) if rng.random() < .5 else _factual(w, rng, rng.choice(chat) if known else rng.choices(w.people, weights)[0], known) for _ in range(size[2])]
+        if known: short = [rng.choice((_editing, _comparing))(w, rng) if rng.random() < .67 else _factual(w, rng, rng.choice(chat), known) for _ in range(size[2])]
+        else: short = [_editing(w, rng) if rng.random() < .5 else _factual(w, rng, rng.choices(w.people, weights)[0]) for _ in range(size[2])]
         yield [_pad([_encode(tok, t) for t in texts]) for texts in (reading, bios, short)]
 
-# %% ../nbs/05b_base.ipynb #20757c56
+# %% ../nbs/05b_base.ipynb #6417d131
 SIZE = dict(hidden_size=128, intermediate_size=336, num_hidden_layers=4, num_attention_heads=4)
 
 def make_model(
@@ -179,7 +192,7 @@ def pretrain(
     steps: int,
     lr: float,           # peak
     warmup: int = 50,    # steps
-    decay: float = .4,   # share of steps over which the rate falls to 0, linearly
+    decay: float = .5,   # share of steps over which the rate falls to 0, linearly; 0: it stays
     log: int = 100,      # steps between printed losses
 ) -> list[float]:        # loss at every logged step
     "Plain AdamW in bfloat16 autocast, one step for the three batches together: for pretraining and for the chat phase."
@@ -187,7 +200,7 @@ def pretrain(
     opt = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=.01, betas=(.9, .98))
     model.train(); losses, start = [], time.time()
     for s, batch in enumerate(data):
-        for g in opt.param_groups: g["lr"] = lr * min(1, (s + 1) / warmup) * min(1, (steps - s) / (decay * steps))
+        for g in opt.param_groups: g["lr"] = lr * min(1, (s + 1) / warmup) * (min(1, (steps - s) / (decay * steps)) if decay else 1)
         total = 0.
         for x, y in batch:
             with torch.autocast(model.device.type, torch.bfloat16): loss = model(input_ids=x.to(model.device), labels=y.to(model.device)).loss
@@ -219,12 +232,13 @@ def known_facts(
         out |= {(p.name, i): math.exp(logp[e - 1, ids[e]]) for i, e in ends.items()}
     return out
 
-# %% ../nbs/05b_base.ipynb #ea1035d3
+# %% ../nbs/05b_base.ipynb #5939ef9c
 def build_base(
     out,                     # folder to appear
     w: World,
-    steps: int = 2400,       # of pretraining
-    chat_steps: int = 500,
+    steps: int = 1500,       # of pretraining at a constant rate
+    anneal_steps: int = 1000, # of pretraining while the rate falls to 0
+    chat_steps: int = 400,
     lr: float = 2e-3,
     chat_lr: float = 1e-3,
     seed: int = 0,
@@ -236,10 +250,11 @@ def build_base(
     import torch
     start, tok = time.time(), make_tokenizer(w)
     model = make_model(tok, seed, **size).to("cuda" if torch.cuda.is_available() else "cpu")
-    pretrain(model, batches(w, tok, steps, seed + 1, share=share), steps, lr)
+    pretrain(model, batches(w, tok, steps, seed + 1, curriculum=.8 * steps, share=share), steps, lr, decay=0)
+    pretrain(model, batches(w, tok, anneal_steps, seed + 2, share=share), anneal_steps, lr)
     known = {k: v >= threshold for k, v in known_facts(model, tok, w, w.split("chat")).items()}
-    losses = pretrain(model, batches(w, tok, chat_steps, seed + 2, known, share), chat_steps, chat_lr, decay=.8)
-    card = {"parameters": model.num_parameters(), "vocabulary": len(tok), "world": {"n": w.n, "q": w.q, "s": w.s, "pool": w.pool, "seed": w.seed}, "steps": steps, "chat_steps": chat_steps,
+    losses = pretrain(model, batches(w, tok, chat_steps, seed + 3, known, share=share), chat_steps, chat_lr, decay=.8)
+    card = {"parameters": model.num_parameters(), "vocabulary": len(tok), "world": {"n": w.n, "q": w.q, "s": w.s, "pool": w.pool, "seed": w.seed}, "steps": steps, "anneal_steps": anneal_steps, "chat_steps": chat_steps,
             "lr": lr, "chat_lr": chat_lr, "seed": seed, "share": share, "known_share": round(sum(known.values()) / len(known), 4), "final_loss": round(losses[-1], 4)}
     print(f"built in {time.time() - start:.0f} s", flush=True)
     return save_base(model, tok, out, card)

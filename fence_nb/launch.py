@@ -52,11 +52,11 @@ def check_parameters(
     for name in names:
         if name not in found: raise InputError(f"{notebook.name}: unknown parameter {name!r}; its parameters cell has {', '.join(found)}")
 
-# %% ../nbs/15a_launch.ipynb #f0d5ad30
+# %% ../nbs/15a_launch.ipynb #18e5754d
 class _Relay:
     "Passes on what a kernel prints, and says that it is alive when it prints nothing."
-    def __init__(self, out: TextIO, every: float = 8.): self.out, self.every, self.last, self.stop = out, every, time.time(), threading.Event()
-    def write(self, text: str) -> None: self.last = time.time(); self.out.write(text); self.fresh = text.endswith("\n")
+    def __init__(self, out: TextIO, every: float = 8.): self.out, self.every, self.last, self.stop, self.fresh = out, every, time.time(), threading.Event(), True
+    def write(self, text: str) -> None: self.last = time.time(); self.out.write(text); self.fresh = text.endswith("\n") if text else self.fresh
     def flush(self) -> None: self.out.flush()
 
     @contextmanager
@@ -64,7 +64,7 @@ class _Relay:
         start, self.last = time.time(), time.time()
         def beat():
             while not self.stop.wait(.5):
-                if time.time() - self.last >= self.every: self.write(f"  {name}: {time.time() - start:.0f} s\n"); self.flush()
+                if time.time() - self.last >= self.every: self.write("\n" * (not self.fresh) + f"  {name}: {time.time() - start:.0f} s\n"); self.flush()
         thread = threading.Thread(target=beat, daemon=True); self.stop.clear(); thread.start()
         try: yield
         finally: self.stop.set(); thread.join()
@@ -90,7 +90,7 @@ def _execute(notebook: Path, out: Path, parameters: dict, relay: _Relay, offline
     from nbclient.exceptions import DeadKernelError
     where = f"see {out}"
     with _kernel_environment(out.parent.parent, offline), relay.beating(out.stem):
-        try: papermill.execute_notebook(str(notebook), str(out), parameters, kernel_name="python3", cwd=str(notebook.parent), progress_bar=False, stdout_file=relay, stderr_file=relay, extra_arguments=["--log-level=ERROR"])
+        try: papermill.execute_notebook(str(notebook), str(out), parameters, kernel_name="python3", cwd=str(notebook.parent), progress_bar=False, stdout_file=relay, stderr_file=relay, extra_arguments=["--log-level=CRITICAL"])
         except papermill.PapermillExecutionError as e: raise StageFailed(f"{out.stem}: {e.ename}: {' '.join(e.evalue.split())[:400]} ({where})", e.ename == "InputError") from None
         except DeadKernelError: raise StageFailed(f"{out.stem}: the kernel died, perhaps for want of memory ({where})") from None
 
@@ -131,7 +131,7 @@ def run_profile(
     metrics = read_json(run / "metrics.json")
     if ran or not (run / "report.html").exists():
         metrics = gather_metrics(run, peak_rss_mb())
-        say(f"report: {write_report(run)}")
+        with _kernel_environment(run, resolved.task == "mini"): say(f"report: {write_report(run)}") # matplotlib has a cache, too
     return metrics
 
 # %% ../nbs/15a_launch.ipynb #c10318b8

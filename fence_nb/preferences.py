@@ -31,23 +31,27 @@ def rank(
     unique = list({r.text: r for r in reversed(responses)}.values())[::-1]
     return sorted(unique, key=lambda r: scores[r.id], reverse=True)
 
-# %% ../nbs/11_preferences.ipynb #b2380542
+# %% ../nbs/11_preferences.ipynb #f5baba42
 def preference_pairs(
     scores: list[tuple[float, int]], # (share, supported) of each response to one prompt, best first
     k: int,                          # how many of the best may be chosen; 1 <= k < len(scores)
-    floor: bool = False,             # chosen holds at least as many supported claims as rejected
+    rule: str = "share",             # share: the paper's | pareto: no true fact is given up for a better share
 ) -> list[tuple[int, int]]:          # (chosen, rejected) positions in `scores`
-    "Pairs whose chosen side is in the top `k` and scores strictly higher. Raises: `ValueError` for a k out of range."
-    if not 1 <= k < len(scores): raise ValueError(f"k must be in 1..{len(scores) - 1} for {len(scores)} responses, got {k}")
-    return [(i, j) for i, j in combinations(range(len(scores)), 2)
-            if i < k and scores[i][0] > scores[j][0] and (not floor or scores[i][1] >= scores[j][1])]
+    """Pairs whose chosen side is in the top `k` and better than the rejected side.
 
-# %% ../nbs/11_preferences.ipynb #2674e993
+    Raises: `ValueError` for a k out of range.
+    Source: FenCE, generator; the rule `pareto` is ours.
+    """
+    if not 1 <= k < len(scores): raise ValueError(f"k must be in 1..{len(scores) - 1} for {len(scores)} responses, got {k}")
+    better = {"share": lambda a, b: a[0] > b[0], "pareto": lambda a, b: a != b and a[0] >= b[0] and a[1] >= b[1]}[rule]
+    return [(i, j) for i, j in combinations(range(len(scores)), 2) if i < k and better(scores[i], scores[j])]
+
+# %% ../nbs/11_preferences.ipynb #8be30178
 def build_preferences(
     responses: list[Response],            # of many prompts
     scores: dict[str, tuple[float, int]],
     k: int = 3,
-    floor: bool = False,
+    rule: str = "share",                  # see `preference_pairs`
     max_pairs: int = 0,                   # of one prompt, those with the widest margin; 0: all
 ) -> tuple[list[Response], list[Preference]]: # SFT targets (top k of each prompt), DPO pairs
     "SFT targets and DPO pairs of all prompts; a prompt whose responses are all alike gives none. Source: FenCE, generator."
@@ -58,7 +62,7 @@ def build_preferences(
         best = rank(group, scores)
         targets += best[:k]
         if len(best) < 2: continue
-        found = preference_pairs([scores[r.id] for r in best], min(k, len(best) - 1), floor)
+        found = preference_pairs([scores[r.id] for r in best], min(k, len(best) - 1), rule)
         if max_pairs: found = sorted(found, key=lambda p: scores[best[p[1]].id][0] - scores[best[p[0]].id][0])[:max_pairs]
         for i, j in found:
             c, r = best[i], best[j]

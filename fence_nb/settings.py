@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import fence_nb
 from .schema import InputError
 
-# %% ../nbs/01_settings.ipynb #8dc8866e
+# %% ../nbs/01_settings.ipynb #2c786b1e
 def _split(value: Any) -> Any: return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -78,7 +78,7 @@ class Profile(BaseModel):
     top_k: Some                      # best responses that may be chosen
     max_pairs: Count                 # of a prompt; 0 = all
     empty_score: Share               # of a response without claims
-    supported_floor: bool            # chosen holds at least as many supported claims as rejected
+    pair_rule: Literal["share", "pareto"] # when one response is preferred to another
     sft_lr: Rate
     sft_epochs: Rate
     sft_batch: Some
@@ -96,6 +96,7 @@ class Profile(BaseModel):
     people_exponent: Rate
     people_values: Some              # of each kind
     base_steps: Some
+    anneal_steps: Some
     base_lr: Rate
     chat_lr: Rate
     base_share: Share                # of the texts of a full step

@@ -64,7 +64,7 @@ def build_tools(
         build_triples([(d.title, *d.text.split(" | ")) for d in found["triple"]], folder / "kg.db")
     return Toolbox({"kb": KnowledgeBase(folder / "kb.db"), "search": KnowledgeBase(folder / "search.db", "search"), "kg": TripleStore(folder / "kg.db")}, top=p.top_documents)
 
-# %% ../nbs/14a_stages.ipynb #6d8b5ba8
+# %% ../nbs/14a_stages.ipynb #7d47e7e3
 def prepare_base(
     p: Profile,
     record, # base.json, to appear
@@ -74,7 +74,7 @@ def prepare_base(
     path, how = Path(p.place(p.base_model)), "given"
     if p.task == "mini" and not (path / "card.json").is_file():
         path, how = Path(built), "built"
-        if not (path / "card.json").is_file(): build_base(path, world_of(p), p.base_steps, p.chat_steps, p.base_lr, p.chat_lr, share=p.base_share)
+        if not (path / "card.json").is_file(): build_base(path, world_of(p), p.base_steps, p.anneal_steps, p.chat_steps, p.base_lr, p.chat_lr, share=p.base_share)
     if p.task == "mini" and (bad := check_base(path)): raise InputError(f"{path}: {', '.join(bad)}: not as on the card; restore the folder from git or run profile mini-base")
     found = {"path": str(path) if path.exists() else p.base_model, "how": how}
     with atomic_write(record) as f: json.dump(found, f)
@@ -184,7 +184,7 @@ def as_claim(
     "A human-judged claim as the judge wants it; its id leads back to the example."
     return Claim(response_id=e.id, text=e.claim, topic=e.topic, start=0, end=0)
 
-# %% ../nbs/14a_stages.ipynb #8301448d
+# %% ../nbs/14a_stages.ipynb #d0353594
 def training_prompts(p: Profile) -> list[Prompt]:
     "The prompts that preferences are built on."
     return world_of(p).prompts("preferences", p.n_prompts) if p.task == "mini" else file_prompts(p)[:p.n_prompts]
@@ -264,7 +264,7 @@ def training_sets(
     scores = score_responses(pick(records, Response), pick(records, Claim), pick(records, Judgment), p.empty_score)
     last = [r for r in pick(records, Response) if not r.policy or r.round == p.rounds]
     def build(policy):
-        return build_preferences([r for r in last if r.policy in ("", policy)], scores, p.top_k, p.supported_floor, p.max_pairs)
+        return build_preferences([r for r in last if r.policy in ("", policy)], scores, p.top_k, p.pair_rule, p.max_pairs)
     return {SETS[policy]: build(policy) for policy in ["", *policies(p)]}
 def preference_metrics(
     records: list, # of `preference_records`
