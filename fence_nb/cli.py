@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXTRAS', 'cmd_run', 'cmd_report', 'cmd_kb', 'cmd_doctor', 'main']
 
-# %% ../nbs/16a_cli.ipynb #012a1d85
+# %% ../nbs/16a_cli.ipynb #972a7184
 import argparse
 import importlib.util
 import json
@@ -17,9 +17,9 @@ from pathlib import Path
 from .base import check_base
 from .commands import cmd_judge, cmd_revise, cmd_score
 from .evidence import build_kb
-from .launch import StageFailed, run_profile, seeds_table
+from .launch import StageFailed, run_profile
 from .report import write_report
-from .results import results_text
+from .results import results_text, seeds_table
 from .runs import package_versions, write_json
 from .schema import Document, InputError, atomic_write, check_record, open_lines
 from .settings import find_settings, load_profile

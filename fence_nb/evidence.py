@@ -54,7 +54,7 @@ def rerank(
         scores = [sum(i * b[w] * 2.2 / (b[w] + 1.2 * (.25 + .75 * b.total() / mean)) for w, i in idf.items() if w in b) for b in bags]
     return [documents[i] for i in sorted(range(len(documents)), key=lambda i: -scores[i])[:k]]
 
-# %% ../nbs/06_evidence.ipynb #2a03708b
+# %% ../nbs/06_evidence.ipynb #7ac92c43
 def _passages(text: str, words: int = 100) -> Iterator[str]:
     "Lines, and long lines cut between sentences."
     for line in text.splitlines():
@@ -81,9 +81,9 @@ def build_kb(
             db.execute("insert into titles values (?, ?)", (title, at))
         db.execute("create index by_title on titles (title)")
         n = db.execute("select count(*) from titles").fetchone()[0]
-        db.commit(); db.close()
+        db.commit(); db.close() # before the move
         os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
+    finally: db.close(); tmp.unlink(missing_ok=True)
     return n
 
 class _Sqlite:
@@ -131,7 +131,7 @@ class KnowledgeBase(_Sqlite):
         "As a tool: the page of that title, or else a search."
         return (self.source == "kb" and self.lookup(call.query)) or self.search(call.query)
 
-# %% ../nbs/06_evidence.ipynb #1948a706
+# %% ../nbs/06_evidence.ipynb #47880659
 def build_triples(
     triples: Iterable[tuple[str, str, str]], # (subject, relation, object)
     path, # the SQLite file to appear
@@ -145,9 +145,9 @@ def build_triples(
         db.executemany("insert into triples values (?, ?, ?)", triples)
         db.execute("create index by_subject on triples (subject)")
         n = db.execute("select count(*) from triples").fetchone()[0]
-        db.commit(); db.close()
+        db.commit(); db.close() # before the move
         os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
+    finally: db.close(); tmp.unlink(missing_ok=True)
     return n
 
 class TripleStore(_Sqlite):

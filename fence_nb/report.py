@@ -20,7 +20,7 @@ from .views import JudgedResponse, diff_html, legend_html, response_html, revisi
 
 _all_ = ["results_table", "results_text", "results_csv", "JudgedResponse", "response_html", "diff_html", "revision_html"]
 
-# %% ../nbs/14_report.ipynb #fbf7e4d6
+# %% ../nbs/14_report.ipynb #cfe7524a
 @dataclass(frozen=True)
 class Example:
     "One revised response, with everything that led to the revision."
@@ -57,8 +57,9 @@ def choose_examples(
 ) -> list[Example]:            # most popular first, at most k
     "Revised responses to show, chosen by `RULE`."
     changes: dict[str, list[Revision]] = {}
-    for v in records[Revision]: changes.setdefault(v.response_id, []).append(v)
-    last = {r.parent: r for r in sorted(records[Response], key=lambda r: r.round) if r.parent}
+    for v in records[Revision]:
+        if v.policy != "edit": changes.setdefault(v.response_id, []).append(v) # not those of the arm that edits everything
+    last = {r.parent: r for r in sorted(records[Response], key=lambda r: r.round) if r.parent and r.policy != "edit"}
     first: dict[str, Response] = {}
     for r in records[Response]:
         if r.id in last and any(v.action != "keep" for v in changes.get(r.id, [])): first.setdefault(r.prompt_id, r)

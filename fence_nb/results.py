@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARMS', 'JUDGES', 'KEPT', 'WORLDS', 'PAGE_CSS', 'Table', 'cell', 'in_order', 'results_tables', 'table_html',
-           'results_table', 'results_text', 'results_csv']
+           'results_table', 'results_text', 'results_csv', 'seeds_table']
 
 # %% ../nbs/13c_results.ipynb #fcdd9a90
 import csv, io, re, textwrap
@@ -147,3 +147,30 @@ def results_csv(
             elif isinstance(v, (int, float)): rows.writerow([name, *("" if x is None else x for x in (v, *value_ci(node, k)[1:], paper.get(name)))])
     walk(metrics, "")
     return out.getvalue()
+
+# %% ../nbs/13c_results.ipynb #153ecc4e
+def seeds_table(
+    runs: dict, # seed -> the contents of its `metrics.json`
+) -> str:       # Markdown
+    "Arms, evaluators and kept shares over several seeds."
+    def values(*path: str) -> list[float]:
+        nodes = list(runs.values())
+        for k in path: nodes = [(n or {}).get(k) for n in nodes]
+        return [n for n in nodes if n is not None]
+    def mean(*path: str, digits: int = 1) -> str:
+        v = values(*path)
+        return f"{sum(v) / len(v):.{digits}f}" if v else "–"
+    def all_seeds(*path: str) -> str: return ", ".join(f"{v:.1f}" for v in values(*path)) or "–"
+    def rows(part: str, known: dict) -> list[str]: return in_order(dict.fromkeys(k for m in runs.values() for k in m.get(part) or {}), known)
+    seeds = ", ".join(str(s) for s in runs)
+    out = [f"| arm | T | facts, %, seeds {seeds} | mean | supported | claims | hedges | refusals, % |", "|---|---|---|---|---|---|---|---|"]
+    for a in rows("generator", ARMS):
+        for t, at in (("1.0", ()), ("0.7", ("at_0.7",))):
+            g = ("generator", a, *at)
+            if values(*g): out.append(f"| {a} | {t} | {all_seeds(*g, 'facts_pct')} | {mean(*g, 'facts_pct')} | " + " | ".join(mean(*g, f"{k}_per_response", digits=2) for k in ("supported", "claims", "hedges")) + f" | {mean(*g, 'refusal_pct')} |")
+    styles = list(dict.fromkeys(s for m in runs.values() for v in (m.get("evaluator") or {}).values() for s in v.get("by_style") or {}))
+    out += ["", f"| evaluator | balanced accuracy, %, seeds {seeds} | mean |{''.join(f' {s} |' for s in styles)} unparsed, % |", "|---|---|---|---|" + "---|" * len(styles)]
+    for v in rows("evaluator", JUDGES):
+        out.append(f"| {v} | {all_seeds('evaluator', v, 'bacc')} | {mean('evaluator', v, 'bacc')} |" + "".join(f" {mean('evaluator', v, 'by_style', s, 'bacc')} |" for s in styles) + f" {mean('evaluator', v, 'unparsed_pct')} |")
+    out += ["", f"| kept | ours, %, seeds {seeds} | mean | paper, % |", "|---|---|---|---|"]
+    return "\n".join(out + [f"| {what} | {all_seeds('augment', k)} | {mean('augment', k)} | {paper:.1f} |" for k, (what, paper) in KEPT.items()])

@@ -62,7 +62,7 @@ def rewrite_sentences(
     for k, a in asked.items(): out[k] = " ".join(replies[a[-1]["content"]][0].text.split())
     return out
 
-# %% ../nbs/10_revise.ipynb #790a3cac
+# %% ../nbs/10_revise.ipynb #eb541649
 @dataclass(frozen=True)
 class Revised:
     "What a revision gave: one response for each original, in order, and every record on the way."
@@ -117,11 +117,11 @@ def revise_responses(
         new = rewrite_sentences(generator, [(job.sentence, job.todo) for _, job in jobs], prompts, removal)
         rewritten: dict[int, list] = {k: [] for k in live}
         for (k, job), sentence in zip(jobs, new): rewritten[k].append((job, sentence))
-        for k in live: drafts[k] = _apply(drafts[k], plans[k], rewritten[k], round, log)
+        for k in live: drafts[k] = _apply(drafts[k], plans[k], rewritten[k], round, policy, log)
         drafts = _continue(generator, drafts, temperature, max_new_tokens, seed + round)
     return Revised([d.record(rounds, policy) for d in drafts], seen, log, failures)
 
-# %% ../nbs/10_revise.ipynb #2bf9066d
+# %% ../nbs/10_revise.ipynb #2c32a5ec
 @dataclass(frozen=True)
 class _Job:
     start: int            # of the sentence, in the draft
@@ -151,11 +151,11 @@ def _plan(d: _Draft, claims: list[Claim], verdicts: dict, knows: dict, policy: s
         at = stop
     return None
 
-def _apply(d: _Draft, plan: _Plan | None, rewritten: list[tuple[_Job, str]], round: int, log: list[Revision]) -> _Draft:
+def _apply(d: _Draft, plan: _Plan | None, rewritten: list[tuple[_Job, str]], round: int, policy: str, log: list[Revision]) -> _Draft:
     if plan is None: return replace(d, finished=True)
     head, tail = d.text[:plan.end].rstrip("\n"), d.text[plan.end:].strip()
     for job, after in sorted(rewritten, key=lambda x: -x[0].start):
-        log += [Revision(response_id=d.original.id, claim_id=c.id, judgment_id=j.id, action=action, knows=known, before=job.sentence, after=after, round=round) for c, j, known, action in job.claims]
+        log += [Revision(response_id=d.original.id, claim_id=c.id, judgment_id=j.id, action=action, knows=known, before=job.sentence, after=after, round=round, policy=policy) for c, j, known, action in job.claims]
         head = (head[:job.start] + after if after else head[:job.start].rstrip(" ")) + head[job.end:]
     head = head.strip() + "\n" * bool(tail and head.strip())
     return replace(d, text=head, done=len(head), finished=not tail)

@@ -92,7 +92,7 @@ class Claim(Record):
     start: int = Field(ge=0) # first character of its sentence in the response
     end: int = Field(ge=0)   # one past the last
 
-# %% ../nbs/00_schema.ipynb #48be79da
+# %% ../nbs/00_schema.ipynb #40ae84da
 class Judgment(Record):
     "A critique and a label for one claim; `probs` is the softmax over the three label words, when the judge offers it."
     claim_id: str
@@ -112,6 +112,7 @@ class Revision(Record):
     knows: str = ""      # the generator's own answer: true | false | unknown | unparsed; empty when not asked
     before: str = ""     # the sentence as it was
     after: str = ""      # the sentence as it is; empty when it was deleted
+    policy: str = ""     # the rule: edit_remove | edit
     round: int = 1
 
 class Preference(Record):
