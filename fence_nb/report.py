@@ -104,7 +104,7 @@ def _figure_html(caption: str, path: Path, numbers: Table) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<figure><img alt="{escape(caption)} The numbers stand below." src="data:image/png;base64,{data}"><figcaption class="quiet">{escape(caption)}</figcaption><details><summary class="quiet">The numbers</summary>{table_html(numbers)}</details></figure>'
 
-# %% ../nbs/14_report.ipynb #2a5c580f
+# %% ../nbs/14_report.ipynb #1c5ed9e0
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">
 <title>{title}</title><style>{css}
 body{{margin:0}}.fence{{min-height:100vh}}.fence main{{max-width:62rem;margin:auto;padding:2rem 1.2rem 4rem}}
@@ -122,7 +122,7 @@ def _tiles(metrics: dict) -> str:
         return f"{x:{form}} → {y:{form}}" if x is not None and y is not None else ""
     tiles = [("Share of facts, %", change(arms, "base", "fence", "facts_pct", ".1f"), "base → fence, topics not seen in training"),
              ("Supported claims per response", change(arms, "base", "fence", "supported_per_response", ".2f"), "base → fence: what the facts cost"),
-             ("Evaluator, balanced accuracy, %", change(judges, "base", "full", "bacc", ".1f"), "base → critiques and tool documents")]
+             ("Evaluator, balanced accuracy, %", change(judges, "vanilla", "full", "bacc", ".1f"), "label only → critiques and tool documents")]
     return '<div class="tiles">' + "".join(f'<div class="tile"><span class="quiet">{a}</span><b>{b}</b><span class="quiet">{c}</span></div>' for a, b, c in tiles if b) + "</div>"
 
 def _costs(metrics: dict) -> str:
