@@ -49,7 +49,7 @@ def read_documents(
                 if (m := p.search(text)): found.setdefault(i, m[1])
     return found
 
-# %% ../nbs/05a_teacher.ipynb #f723bec4
+# %% ../nbs/05a_teacher.ipynb #2883e801
 def _judge(rng: random.Random, slip: bool, documents: str, claim: str) -> str:
     read = read_claim(claim)
     if read is None: return verdict("The claim cannot be read.", Label.UNVERIFIED)
@@ -70,7 +70,7 @@ def scripted_teacher(
     prompts: Prompts = TERSE,
     blind: float = .15,      # share of questions misread in every sample
     slips: float = .2,       # chance that a single sample is wrong
-    tool_slips: float = .15, # share of claims whose tool calls name somebody else
+    tool_slips: float = .05, # share of claims whose tool calls name somebody else
     seed: int = 0,
 ) -> ScriptedLM:             # answers judge and tool prompts
     "The stand-in for the larger model, with its error rates."
