@@ -54,7 +54,7 @@ def rerank(
         scores = [sum(i * b[w] * 2.2 / (b[w] + 1.2 * (.25 + .75 * b.total() / mean)) for w, i in idf.items() if w in b) for b in bags]
     return [documents[i] for i in sorted(range(len(documents)), key=lambda i: -scores[i])[:k]]
 
-# %% ../nbs/06_evidence.ipynb #7ac92c43
+# %% ../nbs/06_evidence.ipynb #624b0a58
 def _passages(text: str, words: int = 100) -> Iterator[str]:
     "Lines, and long lines cut between sentences."
     for line in text.splitlines():
@@ -120,10 +120,12 @@ class KnowledgeBase(_Sqlite):
     def search(self,
         query: str,
         k: int = 10,
-    ) -> list[Document]: # best first
+        floor: float = .6, # of the best passage's score; below it a hit shares a first name, not a subject
+    ) -> list[Document]:   # best first
         "Passages that share words with the query, by BM25."
         terms = " OR ".join(f'"{w}"' for w in dict.fromkeys(_words(query)))
-        return self._documents(self.rows("select title, text from passages where passages match ? order by rank, rowid limit ?", terms, k), query) if terms else []
+        rows = self.rows("select title, text, rank from passages where passages match ? order by rank, rowid limit ?", terms, k) if terms else []
+        return self._documents([(t, x) for t, x, score in rows if score <= floor * rows[0][2]], query) # SQLite's BM25 is negative: lower is better
 
     def __call__(self,
         call: ToolCall,

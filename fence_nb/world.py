@@ -39,7 +39,7 @@ FIELDS = "pottery weaving surgery botany carpentry music painting law farming sa
 WOMEN = "Ada Bea Cleo Dora Edda Fay Gwen Hera Iris Jana Kaia Lena Mira Nora Olga Pia Rhea Sara Tess Una".split()
 MEN = "Alf Bram Carl Dan Emil Finn Gus Hugo Ivan Jon Kurt Lars Max Nils Otto Paul Rolf Sven Tom Uwe".split()
 
-# %% ../nbs/05_world.ipynb #489270e3
+# %% ../nbs/05_world.ipynb #560b1211
 def invent(
     n: int,              # how many words
     rng: random.Random,
@@ -64,25 +64,28 @@ class Person:
     weight: float       # expected share of all writing
     split: str          # which stage may use them
     facts: tuple        # one value for each relation
+    told: tuple         # whether the writing about them gives that fact at all
 
     def say(self, wording: str, value: str) -> str:
         "A wording filled for this person."
         s, p = ("She", "Her") if self.woman else ("He", "His")
         return wording.replace("{N}", self.name).replace("{S}", s).replace("{P}", p).replace("{v}", value)
 
-# %% ../nbs/05_world.ipynb #8d666e44
+# %% ../nbs/05_world.ipynb #15a0fff4
 SPLITS = {"chat": .22, "evaluator": .22, "evaluator_test": .08, "preferences": .24, "test": .24}
 
 @dataclass(frozen=True)
 class World:
     """All people, by rank. Splits are by person and equally popular, so no stage shares a person with another.
 
-    `n`: people; `q`, `s`: Zipf-Mandelbrot offset and exponent; `pool`: values of each kind.
+    `n`: people; `q`, `s`: Zipf-Mandelbrot offset and exponent; `pool`: values of each kind;
+    `stub`: chance that a fact of the least popular is never written about; the most popular have articles without gaps, linear between.
     """
     n: int = 1200
-    q: float = 60.
-    s: float = 2.
+    q: float = 200.
+    s: float = 1.
     pool: int = 24
+    stub: float = .95
     seed: int = 0
     people: tuple = field(init=False, repr=False)
     pools: dict = field(init=False, repr=False)
@@ -98,7 +101,9 @@ class World:
             if r % len(cycle) == 0: rng.shuffle(cycle)
             woman = rng.random() < .5
             facts = tuple(rng.choice(pools[rel.pool]) for rel in RELATIONS)
-            people.append(Person(f"{rng.choice(WOMEN if woman else MEN)} {surname}", woman, r, weights[r] / sum(weights), cycle[r % len(cycle)], facts))
+            star = rng.randrange(len(RELATIONS)) # everybody is known for something
+            told = tuple(i == star or rng.random() >= self.stub * r / self.n for i in range(len(RELATIONS)))
+            people.append(Person(f"{rng.choice(WOMEN if woman else MEN)} {surname}", woman, r, weights[r] / sum(weights), cycle[r % len(cycle)], facts, told))
         object.__setattr__(self, "people", tuple(people)); object.__setattr__(self, "pools", pools)
 
     def split(self, name: str) -> list[Person]:
@@ -200,7 +205,7 @@ def sources(
             out[style] += [document(p, {i: p.facts[i] for i in known[k:k + step]}, style, rng) for k in range(0, len(known), step)]
     return out
 
-# %% ../nbs/05_world.ipynb #571d8db6
+# %% ../nbs/05_world.ipynb #4dab29f3
 def human_judgments(
     world: World,
     split: str,               # evaluator | evaluator_test
@@ -212,14 +217,16 @@ def human_judgments(
     rng, people, out = random.Random(f"{seed}{split}"), world.split(split), []
     for k in range(n):
         p, style, label = rng.choice(people), styles[(k // 3) % len(styles)], list(Label)[k % 3]
-        told = rng.sample(range(len(RELATIONS)), 3)
-        i = rng.choice(told) if label is not Label.UNVERIFIED else rng.choice([j for j in range(len(RELATIONS)) if j not in told])
-        other = rng.choice([v for v in world.pools[RELATIONS[i].pool] if v != p.facts[i]])
+        given = rng.sample(range(len(RELATIONS)), 3)
+        i = rng.choice(given) if label is not Label.UNVERIFIED else rng.choice([j for j in range(len(RELATIONS)) if j not in given])
+        q = rng.choice([q for q in people if q.name.split()[0] == p.name.split()[0]]) if rng.random() < 1 / 3 else p # p: nobody else
+        # Half of the wrong values stand elsewhere in the documents: those are the errors that a search brings up.
+        near = [p.facts[j] for j in given if j != i] if q is p else [q.facts[i]]
+        wrong = [[v for v in vs if v != p.facts[i]] for vs in (near, world.pools[RELATIONS[i].pool])]
+        other = rng.choice((rng.random() < .5 and wrong[0]) or wrong[1])
         value = p.facts[i] if label is Label.SUPPORTED or (label is Label.UNVERIFIED and rng.random() < .5) else other
-        docs = [document(p, {j: p.facts[j] for j in told}, style, rng)]
-        if rng.random() < 1 / 3:
-            q = rng.choice(people)
-            if q is not p: docs.insert(rng.randrange(2), document(q, {i: q.facts[i]}, style, rng))
+        docs = [document(p, {j: p.facts[j] for j in given}, style, rng)]
+        if q is not p: docs.insert(rng.randrange(2), document(q, {i: q.facts[i]}, style, rng))
         out.append(JudgedClaim(claim=claim_text(p, i, value, rng.randrange(2)), documents=docs, supported=label.supported, label=label,
                                corpus=f"world-{style}", group=p.name, split=split, topic=p.name))
     return out
