@@ -54,7 +54,7 @@ def rerank(
         scores = [sum(i * b[w] * 2.2 / (b[w] + 1.2 * (.25 + .75 * b.total() / mean)) for w, i in idf.items() if w in b) for b in bags]
     return [documents[i] for i in sorted(range(len(documents)), key=lambda i: -scores[i])[:k]]
 
-# %% ../nbs/06_evidence.ipynb #624b0a58
+# %% ../nbs/06_evidence.ipynb #f3e6159a
 def _passages(text: str, words: int = 100) -> Iterator[str]:
     "Lines, and long lines cut between sentences."
     for line in text.splitlines():
@@ -81,6 +81,7 @@ def build_kb(
             db.execute("insert into titles values (?, ?)", (title, at))
         db.execute("create index by_title on titles (title)")
         n = db.execute("select count(*) from titles").fetchone()[0]
+        if not n: raise InputError(f"{path}: no passages; the documents hold no text")
         db.commit(); db.close() # before the move
         os.replace(tmp, path)
     finally: db.close(); tmp.unlink(missing_ok=True)
@@ -166,7 +167,7 @@ class TripleStore(_Sqlite):
         asked = [r for r in rows if r[1].lower() == call.relation.lower()] or rows
         return [Document(title=s, text=neutral(f"{r} | {o}"), source="kg", query=f"{call.query} {call.relation}".strip()) for s, r, o in asked]
 
-# %% ../nbs/06_evidence.ipynb #68ce39ec
+# %% ../nbs/06_evidence.ipynb #57bf7ad0
 class Toolbox:
     "Tools by name, re-ranking, and the number of documents to keep."
     def __init__(self,
@@ -183,6 +184,7 @@ class Toolbox:
         found, failures = {}, []
         for c in calls:
             try: found |= {(d.title, d.text): d for d in reversed(self.tools[c.tool](c)) if (d.title, d.text) not in found}
+            except InputError: raise # a tool that can never answer
             except Exception as e: failures.append(Failure(stage="evidence", item_id=c.id, reason="tool", detail=f"{c.tool}: {type(e).__name__}: {e}"))
         return rerank(claim, list(found.values()), self.top, self.embedder), failures
 

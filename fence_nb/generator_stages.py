@@ -7,7 +7,7 @@ __all__ = ['SETS', 'training_prompts', 'test_prompts', 'file_prompts', 'sample_r
            'arm_sets', 'training_sets', 'preference_metrics', 'train_generators', 'test_generator', 'scorer_of',
            'response_labels', 'generator_metrics', 'arm_results', 'popularity_series']
 
-# %% ../nbs/14b_generator_stages.ipynb #73b7ab70
+# %% ../nbs/14b_generator_stages.ipynb #5bea027a
 from collections import Counter
 from pathlib import Path
 
@@ -19,13 +19,13 @@ from .lm import open_lm
 from .preferences import build_preferences, dpo_rows, score_responses, sft_rows
 from .prompts import prompt_set
 from .revise import revise_responses
-from .schema import Claim, Document, Failure, InputError, Judgment, Label, Preference, Prompt, Response, Revision, resumable
+from .schema import Claim, Document, Failure, InputError, Judgment, Label, Preference, Prompt, Response, Revision, pieces, resumable
 from .settings import Profile
 from .stages import build_tools, pick, teacher_of, world_of
 from .train import TrainArgs, train_dpo, train_sft
 from .world import gold_label
 
-# %% ../nbs/14b_generator_stages.ipynb #57c35931
+# %% ../nbs/14b_generator_stages.ipynb #ab9f86cc
 def training_prompts(p: Profile) -> list[Prompt]:
     "The prompts that preferences are built on."
     return world_of(p).prompts("preferences", p.n_prompts) if p.task == "mini" else file_prompts(p)[:p.n_prompts]
@@ -80,7 +80,7 @@ def preference_records(
             r = revise_responses(writer, candidates, assess, p.rounds, policy, p.removal, p.temperature, p.max_new_tokens, seed)
             out += [*r.drafts, *r.responses, *r.revisions, *r.failures, *assess(r.responses)[2]]
         return out + [*assess.claims.values(), *assess.documents.values(), *assess.judgments.values()]
-    jobs = [(1000 * p.seed + k, todo[k:k + chunk]) for k in range(0, len(todo), chunk)]
+    jobs = [(1000 * p.seed + k, part) for k, part in pieces(todo, chunk)]
     return resumable(path, jobs, work, desc="preferences")
 
 SETS = {"": "facttune", "edit_remove": "fence", "edit": "edit_all"} # policy -> the set that is built with it
@@ -131,7 +131,7 @@ def train_generators(
         done["edit_all"] = train_dpo(str(out / "edit_all_sft"), dpo_rows(sets["edit_all"][1]), out / "edit_all", dpo)
     return done
 
-# %% ../nbs/14b_generator_stages.ipynb #e398386b
+# %% ../nbs/14b_generator_stages.ipynb #35d83941
 def test_generator(
     p: Profile,
     model: str,         # folder
@@ -157,7 +157,7 @@ def test_generator(
             failures += [Failure(stage="score", item_id=c.id, reason="unparsed", detail=c.text) for c in claims if gold[c.id] is None]
             judgments = [Judgment(claim_id=c.id, label=Label.SUPPORTED if gold[c.id] else Label.CONTRADICTORY, judge="facts of the world") for c in claims if gold[c.id] is not None]
         return [*responses, *claims, *documents, *judgments, *failures]
-    jobs = [(900_000 + 1000 * p.seed + k, todo[k:k + chunk]) for k in range(0, len(todo), chunk)]
+    jobs = [(900_000 + 1000 * p.seed + k, part) for k, part in pieces(todo, chunk)]
     return resumable(path, jobs, work, desc=Path(path).stem)
 
 def scorer_of(

@@ -80,7 +80,7 @@ def fetch_evidence(
     failures = [Failure(stage="evidence", item_id=c.id, reason=r, detail=d) for c in claims for r, d in memo[c.text][1]]
     return {c.id: memo[c.text][0] for c in claims}, failures
 
-# %% ../nbs/08_judge.ipynb #ac9043ae
+# %% ../nbs/08_judge.ipynb #72e6fc92
 class Assessor:
     "Split, fetch and judge with fixed models and tools; equal questions are asked once."
 
@@ -91,8 +91,9 @@ class Assessor:
         judge,             # the evaluator
         prompts: Prompts,
         max_new_tokens: int = 256, # of a critique
+        probs: bool = True,        # ask for the probabilities of the labels
     ):
-        self.splitter, self.planner, self.toolbox, self.judge, self.prompts, self.max_new_tokens = splitter, planner, toolbox, judge, prompts, max_new_tokens
+        self.splitter, self.planner, self.toolbox, self.judge, self.prompts, self.max_new_tokens, self.probs = splitter, planner, toolbox, judge, prompts, max_new_tokens, probs
         self._split, self._found, self._judged = {}, {}, {}
         self.claims: dict[str, Claim] = {}       # everything seen so far, by id
         self.documents: dict[str, Document] = {}
@@ -103,7 +104,7 @@ class Assessor:
         claims, failed = split_responses(self.splitter, responses, self.prompts, memo=self._split)
         found, unfetched = fetch_evidence(self.planner, self.toolbox, claims, self.prompts, memo=self._found)
         self.documents |= {d.id: d for docs in found.values() for d in docs}
-        judgments, unjudged = judge_claims(self.judge, [(c, found[c.id]) for c in claims], self.prompts, self.max_new_tokens, memo=self._judged)
+        judgments, unjudged = judge_claims(self.judge, [(c, found[c.id]) for c in claims], self.prompts, self.max_new_tokens, self.probs, memo=self._judged)
         self.claims |= {c.id: c for c in claims}
         self.judgments |= {j.id: j for j in judgments}
         return claims, judgments, failed + unfetched + unjudged

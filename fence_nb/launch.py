@@ -20,7 +20,7 @@ from .runs import changes, gather_metrics, notebook_fingerprint, peak_rss_mb, re
 from .schema import InputError
 from .settings import find_settings, load_profile, nearest
 
-# %% ../nbs/15a_launch.ipynb #70beff22
+# %% ../nbs/15a_launch.ipynb #ba691be9
 class StageFailed(RuntimeError):
     "A run notebook stopped with an exception; `usage` when the cause is bad input."
     def __init__(self, message: str, usage: bool = False): super().__init__(message); self.usage = usage
@@ -39,6 +39,7 @@ def choose_stages(
         first, dots, last = word.partition("..")
         if dots: chosen.update(range(at(first)[0] if first else 0, (at(last)[-1] if last else len(known) - 1) + 1))
         else: chosen.update(at(word))
+    if wanted and not chosen: raise InputError(f"stages {','.join(wanted)}: no stage is meant; they run in the order {', '.join(known)}")
     return [s for i, s in enumerate(known) if not wanted or i in chosen]
 
 def check_parameters(
@@ -52,7 +53,7 @@ def check_parameters(
     for name in names:
         if name not in found: raise InputError(f"{notebook.name}: unknown parameter {name!r}; its parameters cell has {', '.join(found)}")
 
-# %% ../nbs/15a_launch.ipynb #18e5754d
+# %% ../nbs/15a_launch.ipynb #130917d9
 class _Relay:
     "Passes on what a kernel prints, and says that it is alive when it prints nothing."
     def __init__(self, out: TextIO, every: float = 8.): self.out, self.every, self.last, self.stop, self.fresh = out, every, time.time(), threading.Event(), True
@@ -108,6 +109,7 @@ def run_profile(
     out = out or sys.stderr
     resolved = load_profile(profile, overrides)
     run = Path(run).resolve() if run else resolved.root / "data" / "runs" / profile
+    if run.exists() and not run.is_dir(): raise InputError(f"{run}: a file; give a folder for the run")
     notebooks = {f.stem: f for f in sorted((resolved.root / "nbs" / "runs").glob("r[0-9]*.ipynb"))}
     if not notebooks: raise InputError(f"{resolved.root}/nbs/runs: no run notebooks; run inside a copy of the repository")
     chosen = choose_stages(list(notebooks), stages or list(resolved.stages))

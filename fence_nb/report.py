@@ -149,7 +149,7 @@ def _before_after(records: dict[type, list]) -> str:
         return f"<h4>{arm}</h4>{response_html(j.response, j.claims, j.judgments, j.documents)}"
     return "".join(f'<article><h3>{escape(answers["base", p].topic or p)}</h3>{one("base", p)}{one("fence", p)}</article>' for p in dict.fromkeys([*both[:1], *both[-1:]]))
 
-# %% ../nbs/14_report.ipynb #4af7c1a7
+# %% ../nbs/14_report.ipynb #3c345d9a
 def write_report(
     run_dir,    # the folder of a run: `metrics.json` and a folder for each stage
     out = None, # the HTML file; None: `report.html` in the run's folder
@@ -162,8 +162,8 @@ def write_report(
     stage, test, source = run / "r4_preferences", run / "r6_generator_test", run / "metrics.json"
     if not source.is_file() and not stage.is_dir(): raise InputError(f"{run}: holds neither metrics.json nor r4_preferences; give the folder of a run, such as data/runs/mini")
     if source.is_file():
-        try: metrics = json.loads(source.read_text(encoding="utf-8"))
-        except ValueError: raise InputError(f"{source}: not JSON; run `fence run` again to have it rewritten") from None
+        try: metrics = dict(json.loads(source.read_text(encoding="utf-8")))
+        except (ValueError, TypeError): raise InputError(f"{source}: not a JSON object; run `fence run` again to have it rewritten") from None
     path = Path(out) if out else run / "report.html"
     records = stage_records(stage)
     figures, examples, trained = draw_figures(metrics, run / "figures"), choose_examples(records), _before_after(stage_records(test))

@@ -30,7 +30,7 @@ JUDGES = { # variant -> the paper's name for it, its mean balanced accuracy on L
 KEPT = {"critique_kept_pct": ("Examples with a critique that agrees with the label", 77.2), "tools_kept_pct": ("Examples with tool documents that agree with the label", 54.1)}
 WORLDS = "Two worlds: our figures come from this run's own topics, documents and judge, the paper's from Llama3-8B-chat with other topics and another judge. Only direction and order compare, not the size of a figure."
 
-# %% ../nbs/13c_results.ipynb #e14d4636
+# %% ../nbs/13c_results.ipynb #485c6f10
 @dataclass(frozen=True)
 class Table:
     "Rows of text under a title; a note that must not get lost stands below."
@@ -75,9 +75,9 @@ def results_tables(
         rows = [[a.replace("_", " "), cell(m, "facts_pct"), cell(m, "supported_per_response", 2), cell(m, "claims_per_response", 2), cell(m, "hedges_per_response", 2), cell(m, "refusal_pct"), cell(m, "unparsed_pct")]
                 for a in in_order(arms, ARMS) if (m := pick(arms[a]))]
         if rows: out.append(Table(f"What the arms write, at temperature {at}", ["arm", "facts, %", "supported per response", "claims per response", "hedges per response", "refusals, %", "unparsed, %"], rows, "A sentence that says that something is not known is a hedge and no claim; a refusal declines the request as a whole." if at == "1.0" else ""))
-    rows = [[v, cell(judges[v], "bacc"), _gain(judges[v].get("bacc"), judges.get("vanilla", {}).get("bacc")), cell({"x": paper}, "x"), _gain(paper, JUDGES["vanilla"][1]), name or "–"]
+    rows = [[v, cell(judges[v], "bacc"), _gain(judges[v].get("bacc"), judges.get("vanilla", {}).get("bacc")), cell({"x": paper}, "x"), _gain(paper, JUDGES["vanilla"][1]), cell(judges[v], "unparsed_pct"), name or "–"]
             for v in in_order(judges, JUDGES) for name, paper in [JUDGES.get(v, ("", None))]]
-    out.append(Table("Evaluator: balanced accuracy, beside the paper's", ["variant", "ours, %", "over label only", "paper, %", "over label only", "in the paper"], rows, WORLDS) if rows else _later("Evaluator: balanced accuracy", "r3_evaluator_test"))
+    out.append(Table("Evaluator: balanced accuracy, beside the paper's", ["variant", "ours, %", "over label only", "paper, %", "over label only", "unparsed, %", "in the paper"], rows, f"A reply without a label counts as wrong. {WORLDS}") if rows else _later("Evaluator: balanced accuracy", "r3_evaluator_test"))
     styles = list(dict.fromkeys(s for m in judges.values() for s in m.get("by_style") or {}))
     if styles: out.append(Table("Evaluator: balanced accuracy by style of document or set", ["variant", *styles], [[v, *(cell(judges[v].get("by_style") or {}, s) for s in styles)] for v in in_order(judges, JUDGES)]))
     rows = [[what, cell(kept, key), f"{paper:.1f}"] for key, (what, paper) in KEPT.items() if key in kept]

@@ -126,7 +126,7 @@ def git_commit(
     except (OSError, subprocess.TimeoutExpired): return ""
     return found.stdout.strip() if found.returncode == 0 else ""
 
-# %% ../nbs/15_runs.ipynb #ecc718c3
+# %% ../nbs/15_runs.ipynb #b861c4f6
 _LOCKS: dict[Path, TextIO] = {}
 
 def _lock(folder: Path, wait: float = 30.) -> None:
@@ -155,6 +155,7 @@ class Stage:
         self.folder = self.run / name
         self.folder.mkdir(parents=True, exist_ok=True)
         _lock(self.folder)
+        for f in self.folder.glob(".*.tmp"): f.unlink() # half-written by a run that was killed
         notebook = notebook_fingerprint(resolved.root / "nbs" / "runs" / f"{name}.ipynb")
         before = read_json(self.folder / "manifest.json")
         if not before or changes(before, resolved, self.folder, notebook): self._clear()

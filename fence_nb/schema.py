@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_LINE', 'Label', 'InputError', 'Record', 'Document', 'Prompt', 'Response', 'Claim', 'Judgment', 'Revision',
            'Preference', 'Failure', 'JudgedClaim', 'EvaluatorRow', 'open_lines', 'check_record', 'read_records',
-           'atomic_write', 'write_records', 'resumable']
+           'atomic_write', 'write_records', 'pieces', 'resumable']
 
 # %% ../nbs/00_schema.ipynb #2570cb75
 import hashlib, json, os, sys
@@ -157,7 +157,7 @@ class EvaluatorRow(Record):
     critique: str = ""    # empty: label only
     evidence: Literal["given", "tools"] = "given"
 
-# %% ../nbs/00_schema.ipynb #2701fe17
+# %% ../nbs/00_schema.ipynb #ea89b927
 MAX_LINE = 8 * 2**20
 
 def open_lines(
@@ -174,9 +174,9 @@ def open_lines(
             place = f"{path}:{i}"
             if len(raw) > MAX_LINE: raise InputError(f"{place}: line longer than {MAX_LINE // 2**20} MB; write one JSON object a line")
             if not raw.strip(): continue
-            try: row = json.loads(raw.decode("utf-8"))
+            try: row = json.loads(raw.decode("utf-8-sig"))
             except UnicodeDecodeError as e: raise InputError(f"{place}: invalid UTF-8 at byte {e.start}; save the file as UTF-8") from None
-            except (json.JSONDecodeError, RecursionError) as e: raise InputError(f"{place}: not JSON ({getattr(e, 'msg', 'nested too deep')}); write one JSON object a line") from None
+            except (ValueError, RecursionError) as e: raise InputError(f"{place}: not JSON ({getattr(e, 'msg', 'nested too deep or a number too long')}); write one JSON object a line") from None
             if not isinstance(row, dict): raise InputError(f"{place}: found {type(row).__name__}, expected a JSON object with named fields")
             n += 1
             yield place, row
@@ -238,7 +238,15 @@ def write_records(
     with atomic_write(path) as f: f.writelines(r.model_dump_json() + "\n" for r in unique.values())
     return len(unique)
 
-# %% ../nbs/00_schema.ipynb #1afda24f
+# %% ../nbs/00_schema.ipynb #ca6018d4
+def pieces(
+    items: list,
+    size: int,            # at most so many in one
+) -> list[tuple[int, list]]: # (place of the first, items); two or more, so that a kill never costs all
+    "Work cut into chunks for `resumable`."
+    size = max(1, min(size, -(-len(items) // 2)))
+    return [(k, items[k:k + size]) for k in range(0, len(items), size)]
+
 def resumable(
     path,                     # the JSON-lines file to appear when all is done
     chunks: list,             # of anything; must be the same list on every start
@@ -249,11 +257,11 @@ def resumable(
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
     part, journal = path.with_name(path.name + ".part"), path.with_name(path.name + ".journal")
     if not path.exists():
-        good = [int(l) for l in journal.read_text().split("\n")[:-1]] if journal.exists() and part.exists() else [0]
-        with open(part, "ab") as f, open(journal, "w") as j:
+        good = [0] + ([int(l) for l in journal.read_text().split("\n")[:-1]] if journal.exists() and part.exists() else [])
+        done = len(good) - 1
+        with atomic_write(journal) as j: j.write("".join(f"{g}\n" for g in good[1:])) # drops a half-written line
+        with open(part, "ab") as f, open(journal, "a") as j:
             f.truncate(good[-1])
-            j.write("".join(f"{g}\n" for g in good)); j.flush()
-            done = len(good) - 1
             for chunk in tqdm(chunks[done:], desc=desc, initial=done, total=len(chunks), mininterval=2):
                 f.write("".join(r.model_dump_json() + "\n" for r in work(chunk)).encode())
                 f.flush(); os.fsync(f.fileno())

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import fence_nb
 from .schema import InputError
 
-# %% ../nbs/01_settings.ipynb #2c786b1e
+# %% ../nbs/01_settings.ipynb #0121bbdd
 def _split(value: Any) -> Any: return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -46,9 +46,7 @@ class Profile(BaseModel):
     base_model: str                  # what generator and evaluator start from
     teacher: str                     # writes critiques and tool calls; `scripted` in the miniature
     evaluator: Literal["lm", "crossencoder"]
-    embedder: str                    # re-ranks documents; `words` counts shared words
     knowledge_base: str              # a file of `fence kb`; empty: none
-    search_url: str                  # a SearXNG; empty: none
     top_documents: Some              # kept after re-ranking
     corpora_path: str
     corpora: Names

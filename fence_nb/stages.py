@@ -7,7 +7,7 @@ __all__ = ['world_of', 'teacher_of', 'pick', 'build_tools', 'prepare_base', 'bas
            'evaluator_rows', 'variants', 'train_evaluator', 'test_evaluator', 'tested_models', 'evaluator_metrics',
            'as_claim']
 
-# %% ../nbs/14a_stages.ipynb #06a7f39c
+# %% ../nbs/14a_stages.ipynb #1b6ce16c
 import json
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from .corpora import corpora_data
 from .evaluate import bootstrap_ci, evaluate_cross_encoder, judge_summary
 from .fast_judge import CrossEncoderJudge, train_cross_encoder
 from .judge import judge_claims
-from .lm import open_lm
+from .lm import check_model, open_lm
 from .prompts import prompt_set
-from .schema import Claim, EvaluatorRow, Failure, InputError, JudgedClaim, Judgment, atomic_write, resumable
+from .schema import Claim, EvaluatorRow, Failure, InputError, JudgedClaim, Judgment, atomic_write, pieces, resumable
 from .settings import Profile
 from .teacher import scripted_teacher
 from .train import TrainArgs, train_sft
@@ -65,7 +65,7 @@ def build_tools(
         build_triples([(d.title, *d.text.split(" | ")) for d in found["triple"]], folder / "kg.db")
     return Toolbox({"kb": KnowledgeBase(folder / "kb.db"), "search": KnowledgeBase(folder / "search.db", "search"), "kg": TripleStore(folder / "kg.db")}, top=p.top_documents)
 
-# %% ../nbs/14a_stages.ipynb #7d47e7e3
+# %% ../nbs/14a_stages.ipynb #9fb0071c
 def prepare_base(
     p: Profile,
     record, # base.json, to appear
@@ -73,9 +73,10 @@ def prepare_base(
 ) -> dict:  # path, and how it was come by
     "The chat model that evaluator and generator start from: shipped, built, or named. Raises: `InputError` if a shipped one is damaged."
     path, how = Path(p.place(p.base_model)), "given"
-    if p.task == "mini" and not (path / "card.json").is_file():
+    if p.task == "mini" and path.parts[-2:] == ("r0_base", "base") and not (path / "card.json").is_file(): # a run's own place, as in mini-base
         path, how = Path(built), "built"
         if not (path / "card.json").is_file(): build_base(path, world_of(p), p.base_steps, p.anneal_steps, p.chat_steps, p.base_lr, p.chat_lr, share=p.base_share)
+    elif p.task != "corpora": check_model(p.place(p.base_model))
     if p.task == "mini" and (bad := check_base(path)): raise InputError(f"{path}: {', '.join(bad)}: not as on the card; restore the folder from git or run profile mini-base")
     found = {"path": str(path) if path.exists() else p.base_model, "how": how}
     with atomic_write(record) as f: json.dump(found, f)
@@ -98,7 +99,7 @@ def base_facts(
         of.setdefault(w.quintile(w.by_name[name]), {}).setdefault(name, []).append(100. * (prob >= .5))
     return [(g, float(np.mean(list(v.values()))), *bootstrap_ci(list(v.values()), p.seed, p.bootstrap)) for g, v in of.items()]
 
-# %% ../nbs/14a_stages.ipynb #8be57b5f
+# %% ../nbs/14a_stages.ipynb #3fd8b723
 def evaluator_examples(
     p: Profile,
 ) -> tuple[list[JudgedClaim], list[JudgedClaim]]: # training, test
@@ -124,9 +125,9 @@ def evaluator_rows(
         b, fb = augment_sources(teacher, toolbox, examples, prompts, p.n_critiques, p.teacher_temperature, p.seed)
         if p.evaluator_keep == "drop": a = [r for r in a if r.critique]
         return a + b + fa + fb
-    return resumable(path, [train[k:k + chunk] for k in range(0, len(train), chunk)], work, desc="augment")
+    return resumable(path, [part for _, part in pieces(train, chunk)], work, desc="augment")
 
-# %% ../nbs/14a_stages.ipynb #85038ce0
+# %% ../nbs/14a_stages.ipynb #90ad4bd0
 def variants(
     p: Profile,
 ) -> list[str]:
@@ -161,7 +162,7 @@ def test_evaluator(
     def work(examples):
         judgments, failures = judge_claims(lm, [(as_claim(e), e.documents) for e in examples], prompts, p.critique_tokens)
         return judgments + failures
-    records = resumable(path, [test[k:k + chunk] for k in range(0, len(test), chunk)], work, desc=f"test {Path(path).stem}")
+    records = resumable(path, [part for _, part in pieces(test, chunk)], work, desc=f"test {Path(path).stem}")
     labels = {r.claim_id: r.label for r in records if isinstance(r, Judgment)}
     return judge_summary(test, [labels.get(as_claim(e).id) for e in test], 3 if all(e.label for e in test) else 2, p.seed, p.bootstrap), records
 

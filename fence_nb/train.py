@@ -119,7 +119,7 @@ def train_sft(
     trainer = SFTTrainer(model=net, args=cfg, train_dataset=Dataset.from_list(rows), processing_class=tok, peft_config=peft)
     return _finish(trainer, tok, out, work, {"method": "sft", "from": model, "backend": backend, "rows": len(rows), "args": asdict(args)})
 
-# %% ../nbs/12_train.ipynb #dfcc316e
+# %% ../nbs/12_train.ipynb #f6fed3c8
 def train_dpo(
     model: str,       # the SFT model (folder), or a base model
     rows: list[dict], # `prompt`, `chosen`, `rejected`: conversations
@@ -149,9 +149,14 @@ def train_dpo(
 
 def _reference(trainer, adapter: bool, ref) -> str:
     "The reference in force; raises when it is not the model that training starts from."
+    import torch
+    net = trainer.accelerator.unwrap_model(trainer.model)
     if ref is not None:
-        if trainer.ref_model is None: raise RuntimeError("dpo: the copy loaded as reference is not in use")
+        if trainer.ref_model is None or not all(map(torch.equal, net.parameters(), trainer.accelerator.unwrap_model(trainer.ref_model).parameters())): raise RuntimeError("dpo: the copy loaded as reference is not in use, or differs from the starting weights")
         return "a frozen copy of the starting weights"
-    names = set(trainer.accelerator.unwrap_model(trainer.model).peft_config)
-    if adapter and "ref" not in names: raise RuntimeError(f"dpo: expected a frozen copy of the starting adapter, found adapters {sorted(names)}")
+    weights = dict(net.named_parameters())
+    if adapter or "ref" in net.peft_config:
+        if "ref" not in net.peft_config: raise RuntimeError(f"dpo: expected a frozen copy of the starting adapter, found adapters {sorted(net.peft_config)}")
+        if not all(torch.equal(w, weights[n.replace(".default.", ".ref.")]) for n, w in weights.items() if ".default." in n): raise RuntimeError("dpo: the adapter kept as reference differs from the starting one")
+    elif any(w.any() for n, w in weights.items() if "lora_B" in n): raise RuntimeError("dpo: the fresh adapter changes the base model, which is the reference")
     return "a frozen copy of the starting adapter" if adapter else "the base model under a fresh adapter"

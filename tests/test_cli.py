@@ -1,6 +1,8 @@
 "The command on good input, through a server that stands in for a model, and on every kind of bad input."
 import json
+import shutil
 
+import httpx
 import pytest
 from conftest import ROOT
 from fence_nb.cli import main
@@ -19,6 +21,7 @@ DAMAGE = { # kind -> (bytes of the file or None, words of the message)
     "not JSON": (b'{"claim": \n', ":1: not JSON"),
     "not an object": (b"[1, 2]\n", ":1: found list"),
     "nested": (b"[" * 100_000 + b"\n", ":1: not JSON"),
+    "long number": (b"[" + b"1" * 5000 + b"]\n", ":1: not JSON"),
     "long line": (b'{"text": "' + b"x" * 10_000_000 + b'"}\n', ":1: line longer than 8 MB"),
     "not UTF-8": (b'{"text": "\xff"}\n', ":1: invalid UTF-8"),
     "missing field": (b"{}\n", ":1: field '"),
@@ -75,6 +78,7 @@ def test_damaged_files(name, kind, tmp_path, capsys, endpoint):
     ("judge", GOOD["judge"] | {"label": "Maybe"}, ["bad.jsonl:2: field 'label'", "'Supported', 'Contradictory' or 'Unverified'", "found 'Maybe'"]),
     ("judge", GOOD["judge"] | {"id": "line-1"}, ["bad.jsonl:2: field 'id': 'line-1' was used before, at"]),
     ("judge", {"claim": "x"}, ["bad.jsonl:2: field 'documents': field required"]),
+    ("judge", GOOD["judge"] | {"claim": " \n"}, ["bad.jsonl:2: field 'claim'"]),
     ("score", GOOD["responses"] | {"text": ""}, ["bad.jsonl:2: field 'text'"]),
     ("score", GOOD["responses"] | {"topic": None}, ["bad.jsonl:2: field 'topic'"]),
     ("revise", GOOD["responses"] | {"id": "line-1"}, ["bad.jsonl:2: field 'id'"]),
@@ -101,12 +105,57 @@ def test_models_that_are_not_there(name, model, words, tmp_path, capsys):
     refused(capsys, tmp_path, argv, words)
 
 
+@pytest.mark.parametrize("damage, words", [
+    ({"config.json": b""}, "cannot be loaded"),
+    ({"config.json": b'{"model_type": "no-such-kind"}'}, "cannot be loaded"),
+    ({"model.safetensors": b"short"}, "cannot be loaded"),
+    ({"chat_template.jinja": None}, "no chat template"),
+])
+def test_damaged_models(damage, words, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "data" / "mini" / "base", model)
+    for name, content in damage.items(): (model / name).unlink() if content is None else (model / name).write_bytes(content)
+    refused(capsys, tmp_path, command("judge", lines(tmp_path / "good.jsonl", GOOD["judge"]), tmp_path, str(model)), str(model), words)
+    refused(capsys, tmp_path, command("judge", str(tmp_path / "good.jsonl"), tmp_path, str(model / "config.json")), "a file; give the folder of a model")
+
+
+@pytest.mark.parametrize("answer, field", [({}, "choices"), ([], "choices"), ({"choices": []}, "choices"), ({"choices": [{"text": "x"}]}, "choices")])
+def test_server_of_another_kind(answer, field, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("httpx.Client.request", lambda *a, **kw: httpx.Response(200, json=answer))
+    good = lines(tmp_path / "good.jsonl", GOOD["judge"])
+    refused(capsys, tmp_path, command("judge", good, tmp_path, "http://localhost/v1#m"), f"field '{field}'", "OpenAI-compatible")
+    refused(capsys, tmp_path, command("judge", good, tmp_path, "http://localhost/v1"), "field 'data'", "OpenAI-compatible")
+
+
+@pytest.mark.parametrize("name", ["judge", "score", "revise", "kb"])
+def test_results_that_cannot_be_written(name, tmp_path, capsys, endpoint):
+    good = lines(tmp_path / "good.jsonl", GOOD[{"judge": "judge", "kb": "kb"}.get(name, "responses")])
+    for out, words in [(tmp_path, "a folder"), (f"{good}/out.jsonl", "cannot be written")]:
+        argv = command(name, good, tmp_path, endpoint)
+        refused(capsys, tmp_path, argv[:-1] + [str(out)], words)
+
+
+@pytest.mark.parametrize("content, words", [(b'{"text": "  "}\n', "no passages"), (b"SQLite format 3\0" + b"x" * 200, "build the file again")])
+def test_knowledge_bases_without_use(content, words, tmp_path, capsys, endpoint):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_bytes(content)
+    refused(capsys, tmp_path, command("score kb", str(bad), tmp_path, endpoint), words)
+
+
+def test_run_without_its_model(tmp_path, capsys):
+    assert main(["run", "--profile", "toy", "--run", str(tmp_path / "run"), "--stages", "r0", "--set", f"base_model={tmp_path}/none"]) == 2
+    assert f"{tmp_path}/none: no such model" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("argv, words", [
     (["run", "--profile", "minni"], "no profile 'minni'; nearest: mini"),
     (["run", "--profile", "mini", "--set", "round=2"], "unknown parameter 'round'; nearest: rounds"),
     (["run", "--profile", "mini", "--set", "rounds"], "expected name=value"),
     (["run", "--profile", "mini", "--set", "rounds=two"], "parameter 'rounds'"),
     (["run", "--profile", "mini", "--stages", "r9"], "stage 'r9' does not exist"),
+    (["run", "--profile", "mini", "--stages", "r3..r1"], "no stage is meant"),
+    (["run", "--profile", "mini", "--run", "settings.ini"], "a file; give a folder"),
+    (["revise", "--responses", "x", "--kb", "x", "--model", "x", "--rounds", "-1"], "a number from 0 on"),
     (["run", "--profile", "mini", "--seeds", "a,b"], "expected numbers"),
     (["run", "--profile", "mini", "--seed", "x"], "invalid int value"),
     (["run"], "--profile"),
