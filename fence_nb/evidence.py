@@ -33,7 +33,7 @@ def neutral(
     text = re.sub(r"<\|([^|<>\n]*)\|>|</?s>|\[/?INST\]", lambda m: m[1] or "", text)
     return re.sub(r"(?im)^(\W*label)\s*:", r"\1 -", text)
 
-# %% ../nbs/06_evidence.ipynb #3600c634
+# %% ../nbs/06_evidence.ipynb #9d9f8b79
 def _words(text: str) -> list[str]: return re.findall(r"\w+", text.lower())
 
 def rerank(
@@ -50,7 +50,7 @@ def rerank(
     else:
         bags = [Counter(_words(f"{d.title} {d.text}")) for d in documents]
         mean, n = sum(b.total() for b in bags) / len(bags) or 1, len(bags)
-        idf = {w: math.log(1 + (n - df + .5) / (df + .5)) for w in set(_words(claim)) if (df := sum(w in b for b in bags))}
+        idf = {w: math.log(1 + (n - df + .5) / (df + .5)) for w in dict.fromkeys(_words(claim)) if (df := sum(w in b for b in bags))}
         scores = [sum(i * b[w] * 2.2 / (b[w] + 1.2 * (.25 + .75 * b.total() / mean)) for w, i in idf.items() if w in b) for b in bags]
     return [documents[i] for i in sorted(range(len(documents)), key=lambda i: -scores[i])[:k]]
 

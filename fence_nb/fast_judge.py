@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .schema import Document, InputError, JudgedClaim
 
-# %% ../nbs/08a_fast_judge.ipynb #30d0081a
+# %% ../nbs/08a_fast_judge.ipynb #93b406da
 def _words(text: str) -> list[str]: return re.findall(r"[a-z0-9]+", text.lower())
 
 def best_sentences(
@@ -27,7 +27,7 @@ def best_sentences(
     wanted, held = {*asked, *zip(asked, asked[1:])}, []
     for s in sentences: w = _words(s); held.append({*w, *zip(w, w[1:])})
     spread = Counter(x for h in held for x in h)
-    score = [sum(1 / spread[x] for x in h & wanted) / math.sqrt(5 + len(h)) for h in held]
+    score = [math.fsum(1 / spread[x] for x in h & wanted) / math.sqrt(5 + len(h)) for h in held]
     kept, left = set(), words
     for i in sorted(range(len(sentences)), key=lambda i: (-score[i], i)):
         size = len(_words(sentences[i]))

@@ -112,3 +112,17 @@ def test_files_name_no_machine():
     own = Path(__file__).resolve()
     found = [f"{f.relative_to(ROOT)}: {m[0].decode()}" for f in files if f.is_file() and f != own and f.suffix in (".py", ".ipynb", ".md", ".ini", ".toml", ".yml", ".cff", "") and (m := bad.search(f.read_bytes()))]
     assert found == []
+
+
+RANK = """
+from fence_nb.evidence import rerank
+from fence_nb.schema import Document
+pair = [Document(text=f"a{k} b{k} c{k}") for k in range(30)]                                        # equal in everything but the words
+more = [Document(text=" ".join(w)) for k in range(30) for w in ((f"b{k}", f"c{k}", "x"), (f"c{k}", "x", "x"))] # which are rare, less rare, common
+print([d.text for d in rerank(" ".join(d.text for d in pair), pair + more, 90)])
+"""
+
+def test_ranking_is_the_same_in_every_process():
+    "A sum over a set of words would break ties by how Python hashes words in this process."
+    ranked = {subprocess.run([sys.executable, "-c", RANK], env=os.environ | {"PYTHONHASHSEED": str(k)}, capture_output=True, text=True, check=True).stdout for k in range(3)}
+    assert len(ranked) == 1
