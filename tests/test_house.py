@@ -117,9 +117,10 @@ def test_files_name_no_machine():
 RANK = """
 from fence_nb.evidence import rerank
 from fence_nb.schema import Document
-pair = [Document(text=f"a{k} b{k} c{k}") for k in range(30)]                                        # equal in everything but the words
-more = [Document(text=" ".join(w)) for k in range(30) for w in ((f"b{k}", f"c{k}", "x"), (f"c{k}", "x", "x"))] # which are rare, less rare, common
-print([d.text for d in rerank(" ".join(d.text for d in pair), pair + more, 90)])
+words = "abcdefgh"
+pair = [Document(text=" ".join(f"{w}{k}" for w in words)) for k in range(20)]                         # equal in everything but the words,
+more = [Document(text=f"{w}{k} " + "x " * 7) for k in range(20) for n, w in enumerate(words) for _ in range(n)] # which are rare to common
+print([d.text for d in rerank(" ".join(d.text for d in pair), pair + more, 20)])
 """
 
 def test_ranking_is_the_same_in_every_process():
