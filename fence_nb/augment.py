@@ -4,48 +4,53 @@
 
 # %% auto #0
 __all__ = ['sample_verdicts', 'agreeing', 'label_row', 'augment_critiques', 'augment_sources', 'variant_rows',
-           'evaluator_sft_rows', 'augment_counts']
+           'evaluator_sft_rows', 'augment_counts', 'augment_table']
 
-# %% ../nbs/09_augment.ipynb #f4f46b34
+# %% ../nbs/09_augment.ipynb #4311a4ff
 from collections import Counter
 
 from .evidence import Toolbox
 from .judge import fetch_evidence
-from .prompts import Prompts, VerdictError, judge_prompt, parse_verdict, verdict
+from .prompts import VERDICT, Prompts, VerdictError, judge_prompt, parse_verdict, text_of, verdict
 from .schema import Claim, Document, EvaluatorRow, Failure, JudgedClaim, Label
 
-# %% ../nbs/09_augment.ipynb #39e78d02
+# %% ../nbs/09_augment.ipynb #b486cfea
 def sample_verdicts(
     teacher,                                      # the larger model
-    items: list[tuple[str, list[Document]]],      # (claim, documents)
+    items: list[tuple[str, str, list[Document]]], # (id of the example, claim, documents)
     prompts: Prompts,
     n: int,                                       # samples of each
     temperature: float = 1.,
     seed: int = 0,
     max_new_tokens: int = 256,
-) -> tuple[list[list[tuple[str, Label]]], int]:   # (critique, label) samples that could be read; how many could not
+) -> tuple[list[list[tuple[str, Label]]], list[Failure]]: # (critique, label) samples that could be read; examples with none, and how many others could not
     "Candidate critiques. Source: FenCE, critique augmentation: 10 samples of a 70B model."
-    replies = teacher.generate([judge_prompt(prompts, c, d) for c, d in items], n=n, temperature=temperature, seed=seed, max_new_tokens=max_new_tokens) if items else []
-    out, bad = [], 0
-    for samples in replies:
-        out.append([])
+    replies = teacher.generate([judge_prompt(prompts, c, d) for _, c, d in items], n=n, temperature=temperature, seed=seed, max_new_tokens=max_new_tokens, form=VERDICT) if items else []
+    out, failures, lost = [], [], []
+    for (example, *_), samples in zip(items, replies):
+        out.append([]); bad = []
         for r in samples:
-            try: out[-1].append(parse_verdict(r.text))
-            except VerdictError: bad += 1
-    return out, bad
+            try: out[-1].append(parse_verdict(text_of(r)))
+            except VerdictError as e: bad.append(str(e))
+        if not out[-1]: failures.append(Failure(stage="augment", item_id=example, reason="unparsed", detail=f"none of {n} samples: {bad[0]}"))
+        else: lost += bad
+    if lost: failures.append(Failure(stage="augment", item_id=f"from {items[0][0]}", reason="unparsed", detail=f"{len(lost)} of {n * len(items)} samples, such as: {lost[0]}"))
+    return out, failures
 
 def agreeing(
     example: JudgedClaim,
     samples: list[tuple[str, Label]],
 ) -> tuple[str, Label] | None: # the verdict to train on, or None
-    """The verdict written most often among those whose label equals the human's; ties go to the earlier.
+    """The verdict written most often among those whose label equals the human's; ties go to the earlier sample.
+
+    Where no two critiques are alike, as in long ones, this is the first that agrees: an unbiased draw from the teacher's agreeing critiques.
 
     Source: the filter is FenCE's; the paper is silent on which agreeing critique is used, the rule is ours.
     """
     kept = [s for s in samples if s[0] and example.agrees(s[1])]
     return Counter(kept).most_common(1)[0][0] if kept else None
 
-# %% ../nbs/09_augment.ipynb #13d18fe8
+# %% ../nbs/09_augment.ipynb #04ce2d7f
 def label_row(
     e: JudgedClaim,
 ) -> EvaluatorRow:
@@ -61,14 +66,14 @@ def augment_critiques(
     seed: int = 0,
 ) -> tuple[list[EvaluatorRow], list[Failure]]: # one row an example, with a critique where one agreed
     "Rows on the given documents. Source: FenCE, critique augmentation; 77.2 % keep a critique there."
-    samples, bad = sample_verdicts(teacher, [(e.claim, e.documents) for e in examples], prompts, n, temperature, seed)
+    samples, failures = sample_verdicts(teacher, [(e.id, e.claim, e.documents) for e in examples], prompts, n, temperature, seed)
     rows = []
     for e, s in zip(examples, samples):
         best = agreeing(e, s)
         rows.append(EvaluatorRow(example_id=e.id, claim=e.claim, documents=e.documents, label=best[1], critique=best[0]) if best else label_row(e))
-    return rows, [Failure(stage="augment", item_id="critiques", reason="unparsed", detail=f"{bad} of {n * len(examples)} samples")] * bool(bad)
+    return rows, failures
 
-# %% ../nbs/09_augment.ipynb #7e8c3520
+# %% ../nbs/09_augment.ipynb #897e65ba
 def augment_sources(
     teacher,                     # writes tool calls and judges
     toolbox: Toolbox,
@@ -82,15 +87,15 @@ def augment_sources(
     claims = [Claim(response_id=e.id, text=e.claim, topic=e.topic, start=0, end=0) for e in examples]
     found, failures = fetch_evidence(teacher, toolbox, claims, prompts)
     have = [(e, found[c.id]) for e, c in zip(examples, claims) if found[c.id]]
-    samples, bad = sample_verdicts(teacher, [(e.claim, docs) for e, docs in have], prompts, n, temperature, seed + 1)
+    samples, unread = sample_verdicts(teacher, [(e.id, e.claim, docs) for e, docs in have], prompts, n, temperature, seed + 1)
     rows = []
     for (e, docs), s in zip(have, samples):
         best = agreeing(e, s)
         if best and e.agrees(Counter(l for _, l in s).most_common(1)[0][0]):
             rows.append(EvaluatorRow(example_id=e.id, claim=e.claim, documents=docs, label=best[1], critique=best[0], evidence="tools"))
-    return rows, failures + [Failure(stage="augment", item_id="sources", reason="unparsed", detail=f"{bad} of {n * len(have)} samples")] * bool(bad)
+    return rows, failures + unread
 
-# %% ../nbs/09_augment.ipynb #c25ef4e5
+# %% ../nbs/09_augment.ipynb #5952ce49
 def variant_rows(
     rows: list[EvaluatorRow], # of `augment_critiques` and `augment_sources`
     variant: str,             # vanilla | critique | full
@@ -111,6 +116,15 @@ def augment_counts(
     rows: list[EvaluatorRow],
 ) -> dict: # percentages, to stand beside the paper's 77.2 and 54.1
     "Shares of examples that kept a critique, and that gained tool documents."
-    n = len({e.id for e in examples})
-    share = lambda keep: round(100 * len({r.example_id for r in rows if keep(r)}) / n, 1)
+    ids = {e.id for e in examples}
+    share = lambda keep: round(100 * len({r.example_id for r in rows if keep(r) and r.example_id in ids}) / len(ids), 1)
     return {"critique_kept_pct": share(lambda r: r.evidence == "given" and r.critique), "tools_kept_pct": share(lambda r: r.evidence == "tools")}
+
+def augment_table(
+    examples: list[JudgedClaim],
+    rows: list[EvaluatorRow],
+) -> list[dict]: # corpus, examples, critique_kept_pct, tools_kept_pct; one row a corpus, then all together
+    "What each corpus kept: where the teacher and the people who labelled it agree."
+    of: dict[str, list[JudgedClaim]] = {}
+    for e in examples: of.setdefault(e.corpus or "unnamed", []).append(e)
+    return [{"corpus": c, "examples": len({e.id for e in part})} | augment_counts(part, rows) for c, part in [*of.items(), ("all", examples)]]

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['sentence_spans', 'split_responses']
 
-# %% ../nbs/07_claims.ipynb #88a35518
+# %% ../nbs/07_claims.ipynb #b0b7bbaa
 import re
 
-from .prompts import Prompts, VerdictError, ask, parse_claims
+from .prompts import Prompts, VerdictError, ask, parse_claims, text_of
 from .schema import Claim, Failure, Response
 
 # %% ../nbs/07_claims.ipynb #7cf9a70f
@@ -28,7 +28,7 @@ def sentence_spans(
         start = end
     return spans
 
-# %% ../nbs/07_claims.ipynb #f773c9c3
+# %% ../nbs/07_claims.ipynb #705f51e3
 def split_responses(
     lm,                        # the splitting model
     responses: list[Response],
@@ -47,7 +47,7 @@ def split_responses(
     memo |= {key: reply[0] for key, reply in zip(new, replies)}
     claims, failures = [], []
     for r, a, b, key in sentences:
-        try: claims += [Claim(response_id=r.id, text=t, topic=r.topic, start=a, end=b) for t in parse_claims(memo[key].text)]
+        try: claims += [Claim(response_id=r.id, text=t, topic=r.topic, start=a, end=b) for t in parse_claims(text_of(memo[key]))]
         except VerdictError as e: failures.append(Failure(stage="claims", item_id=r.id, reason="unparsed", detail=f"{key[1]!r}: {e}"))
     failures += [Failure(stage="claims", item_id=r.id, reason="empty", detail="the response holds no sentence") for r in responses if not sentence_spans(r.text)]
     return list({c.id: c for c in claims}.values()), failures

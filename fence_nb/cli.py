@@ -24,13 +24,16 @@ from .runs import package_versions, read_json, write_json
 from .schema import Document, InputError, atomic_write, check_record, open_lines
 from .settings import find_settings, load_profile
 
-# %% ../nbs/16a_cli.ipynb #0ed4c524
+# %% ../nbs/16a_cli.ipynb #52a57299
 def _overrides(args: argparse.Namespace) -> dict[str, str]:
     out = {}
     for pair in args.set:
         name, sign, value = pair.partition("=")
         if not sign: raise InputError(f"--set {pair}: expected name=value")
         out[name.strip()] = value.strip()
+    if args.replay and not Path(args.replay).is_file(): raise InputError(f"--replay {args.replay}: no such file; give the recording of a run, such as data/runs/NAME/calls.db")
+    for file, value in ((args.record, "no"), (args.replay, "yes")):
+        if file: out |= {"cache": str(Path(file).resolve()), "replay": value}
     return out | ({"seed": str(args.seed)} if args.seed is not None else {})
 
 def cmd_run(
@@ -102,7 +105,7 @@ def cmd_doctor(
     for p in problems: print(p, file=sys.stderr)
     return 1 if problems else 0
 
-# %% ../nbs/16a_cli.ipynb #888ba5cf
+# %% ../nbs/16a_cli.ipynb #7375b4b9
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None: self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
@@ -134,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a parameter; may be repeated")
     p.add_argument("--run", metavar="DIR", help="the run folder; default data/runs/PROFILE")
     p.add_argument("--stages", metavar="LIST", help="such as r1,r2 or r1..r3 or r4..")
+    calls = p.add_mutually_exclusive_group()
+    calls.add_argument("--record", metavar="FILE", help="keep the answers of services there; default RUN/calls.db")
+    calls.add_argument("--replay", metavar="FILE", help="take the answers of services from there, and ask nobody")
     p = command("judge", cmd_judge, "judge claims on their documents", "fence judge claims.jsonl --model http://localhost:8000/v1#my-model > judged.jsonl")
     p.add_argument("input", metavar="FILE", help="JSON lines with claim, documents and perhaps id and label; - for standard input")
     p.add_argument("--model", metavar="MODEL", required=True, help="a folder, a hub name, or the URL of an OpenAI-compatible server, with #NAME of the model")

@@ -7,7 +7,7 @@ __all__ = ['SETS', 'training_prompts', 'test_prompts', 'file_prompts', 'sample_r
            'arm_sets', 'training_sets', 'preference_metrics', 'train_generators', 'test_generator', 'scorer_of',
            'response_labels', 'generator_metrics', 'arm_results', 'popularity_series']
 
-# %% ../nbs/14b_generator_stages.ipynb #5bea027a
+# %% ../nbs/14b_generator_stages.ipynb #1b3a6fa2
 from collections import Counter
 from pathlib import Path
 
@@ -15,17 +15,16 @@ from .claims import sentence_spans, split_responses
 from .evidence import Toolbox
 from .evaluate import facts_by_group, facts_summary, shorter_control
 from .judge import Assessor
-from .lm import open_lm
 from .preferences import build_preferences, dpo_rows, score_responses, sft_rows
 from .prompts import prompt_set
 from .revise import revise_responses
 from .schema import Claim, Document, Failure, InputError, Judgment, Label, Preference, Prompt, Response, Revision, pieces, resumable
 from .settings import Profile
-from .stages import build_tools, pick, teacher_of, world_of
+from .stages import build_tools, model_of, pick, teacher_of, world_of
 from .train import TrainArgs, train_dpo, train_sft
 from .world import gold_label
 
-# %% ../nbs/14b_generator_stages.ipynb #ab9f86cc
+# %% ../nbs/14b_generator_stages.ipynb #d2a6fab9
 def training_prompts(p: Profile) -> list[Prompt]:
     "The prompts that preferences are built on."
     return world_of(p).prompts("preferences", p.n_prompts) if p.task == "mini" else file_prompts(p)[:p.n_prompts]
@@ -51,7 +50,7 @@ def sample_responses(
 ) -> list[Response]:     # n for each prompt, in order
     "Candidates of a generator."
     replies = lm.generate([[{"role": "user", "content": q.text}] for q in prompts], n=n, temperature=temperature, max_new_tokens=p.max_new_tokens, seed=seed)
-    return [Response(prompt_id=q.id, prompt=q.text, topic=q.topic, text=r.text.strip(), generator=name or lm.name, sample=k, temperature=temperature)
+    return [Response(prompt_id=q.id, prompt=q.text, topic=q.topic, text=r.sure.strip(), generator=name or lm.name, sample=k, temperature=temperature)
             for q, rs in zip(prompts, replies) for k, r in enumerate(rs)]
 
 def policies(
@@ -69,7 +68,7 @@ def preference_records(
     chunk: int = 50,     # prompts
 ) -> list:               # every record of the stage
     "Candidates, their revisions under each policy, and every claim, document, judgment and failure on the way."
-    writer, judge, teacher, prompts = open_lm(p.place(generator)), open_lm(p.place(evaluator)), teacher_of(p), prompt_set(p.prompts)
+    writer, judge, teacher, prompts = model_of(p, generator), model_of(p, evaluator), teacher_of(p), prompt_set(p.prompts)
     todo = training_prompts(p)
     def work(job):
         seed, asked = job
@@ -131,7 +130,7 @@ def train_generators(
         done["edit_all"] = train_dpo(str(out / "edit_all_sft"), dpo_rows(sets["edit_all"][1]), out / "edit_all", dpo)
     return done
 
-# %% ../nbs/14b_generator_stages.ipynb #35d83941
+# %% ../nbs/14b_generator_stages.ipynb #a8ad080e
 def test_generator(
     p: Profile,
     model: str,         # folder
@@ -143,7 +142,7 @@ def test_generator(
     arm: str = "",      # its name in the records
 ) -> list:              # Response, Claim, Judgment, Document and Failure records
     "Answers to the test prompts, with their claims and labels."
-    writer, prompts, w = open_lm(p.place(model)), prompt_set(p.prompts), world_of(p) if scorer is None else None
+    writer, prompts, w = model_of(p, model), prompt_set(p.prompts), world_of(p) if scorer is None else None
     todo = test_prompts(p)
     def work(job):
         seed, asked = job
@@ -168,7 +167,7 @@ def scorer_of(
 ) -> Assessor | None:
     "Evaluator and tools as the final judge of real models; None in the miniature, where the world's facts decide."
     if p.task == "mini": return None
-    return Assessor(open_lm(p.place(base)), teacher_of(p), build_tools(p, tools), open_lm(p.place(evaluator)), prompt_set(p.prompts), p.critique_tokens)
+    return Assessor(model_of(p, base), teacher_of(p), build_tools(p, tools), model_of(p, evaluator), prompt_set(p.prompts), p.critique_tokens)
 
 def response_labels(
     records: list, # of `test_generator`
@@ -183,7 +182,7 @@ def response_labels(
     hedges = [len(sentence_spans(r.text)) - len(spans[r.id]) - lost[r.id] for r in responses]
     return responses, labels, hedges, [not ls for ls in labels]
 
-# %% ../nbs/14b_generator_stages.ipynb #ce336148
+# %% ../nbs/14b_generator_stages.ipynb #2ee5cfc6
 def generator_metrics(
     p: Profile,
     runs: dict[str, dict[float, list]], # arm -> temperature -> records
@@ -210,7 +209,7 @@ def arm_results(
     scorer=None,            # an `Assessor` for real models
 ) -> dict[str, dict[float, list]]: # arm -> temperature -> records
     "Every arm at every temperature, split by the same base model."
-    splitter = open_lm(p.place(models["base"]))
+    splitter = model_of(p, models["base"])
     return {arm: {t: test_generator(p, m, splitter, t, Path(out) / f"{arm}_at_{t:g}.jsonl", scorer, arm=arm) for t in p.eval_temperatures} for arm, m in models.items()}
 
 def popularity_series(

@@ -5,31 +5,32 @@
 # %% auto #0
 __all__ = ['label_probs', 'judge_claims', 'fetch_evidence', 'Assessor']
 
-# %% ../nbs/08_judge.ipynb #9fb9534b
+# %% ../nbs/08_judge.ipynb #618bdd1a
 import math
 from collections.abc import Iterable
 
 from .claims import split_responses
 from .evidence import ToolCall, Toolbox
-from .prompts import Prompts, VerdictError, ask, judge_prompt, parse_tool_calls, parse_verdict
+from .prompts import VERDICT, Prompts, VerdictError, ask, judge_prompt, parse_tool_calls, parse_verdict, text_of
 from .schema import Claim, Document, Failure, Judgment, Label, Response
 
-# %% ../nbs/08_judge.ipynb #bb0cd616
+# %% ../nbs/08_judge.ipynb #f2a53bb0
 def label_probs(
     lm,
     conversations: list[list[dict]], # questions of the judge
     critiques: list[str],            # what it wrote before the label; may be empty
-) -> list[dict[str, float]]:         # for each: label word -> probability; they sum to 1
+) -> list[dict[str, float]]:         # for each: label word -> probability; they sum to 1; empty: not known
     "Softmax over the three label words after the critique. Source: ours (the paper uses the label alone)."
     asked = [c + [{"role": "assistant", "content": f"{r}\nLabel:".lstrip()}] for c, r in zip(conversations, critiques)]
     out = []
     for logp in lm.label_logprobs(asked, [f" {l.value}" for l in Label]):
+        if not logp: out.append({}); continue # a server that did not say
         top = max(logp.values())
         e = {k.strip(): math.exp(v - top) for k, v in logp.items()}
         out.append({k: round(v / sum(e.values()), 6) for k, v in e.items()})
     return out
 
-# %% ../nbs/08_judge.ipynb #97277d03
+# %% ../nbs/08_judge.ipynb #f7e5f24b
 def judge_claims(
     lm,                                        # the evaluator
     items: list[tuple[Claim, list[Document]]], # claims with their documents
@@ -46,11 +47,11 @@ def judge_claims(
     memo = {} if memo is None else memo
     asked = [judge_prompt(prompts, c.text, docs) for c, docs in items]
     new = {a[-1]["content"]: a for a in asked if a[-1]["content"] not in memo}
-    replies = [r[0] for r in lm.generate(list(new.values()), max_new_tokens=max_new_tokens, desc=desc)] if new else []
+    replies = [r[0] for r in lm.generate(list(new.values()), max_new_tokens=max_new_tokens, desc=desc, form=VERDICT)] if new else []
     parsed = {}
     for (key, conversation), reply in zip(new.items(), replies):
-        try: parsed[key] = (conversation, *parse_verdict(reply.text))
-        except VerdictError as e: memo[key] = e if reply.finished else VerdictError(f"cut after {max_new_tokens} tokens; raise max_new_tokens. {e}")
+        try: parsed[key] = (conversation, *parse_verdict(text_of(reply)))
+        except VerdictError as e: memo[key] = e if reply.finished or reply.error else VerdictError(f"cut after {max_new_tokens} tokens; raise max_new_tokens. {e}")
     ps = label_probs(lm, [v[0] for v in parsed.values()], [v[1] for v in parsed.values()]) if probs and parsed else [{}] * len(parsed)
     memo |= {key: (critique, label, p) for (key, (_, critique, label)), p in zip(parsed.items(), ps)}
     judgments, failures = [], []
@@ -60,7 +61,7 @@ def judge_claims(
         else: judgments.append(Judgment(claim_id=c.id, label=found[1], critique=found[0], probs=found[2], document_ids=[d.id for d in docs], judge=lm.name))
     return judgments, failures
 
-# %% ../nbs/08_judge.ipynb #f2fc8eaa
+# %% ../nbs/08_judge.ipynb #d1405cef
 def fetch_evidence(
     planner,              # the model that writes tool calls; None: ask every tool for the topic and the claim
     toolbox: Toolbox,
@@ -72,11 +73,13 @@ def fetch_evidence(
     memo = {} if memo is None else memo
     new = list({c.text: c for c in claims if c.text not in memo}.values())
     replies = planner.generate([ask(prompts.tools, claim=c.text) for c in new]) if planner and new else [None] * len(new)
-    for c, reply in zip(new, replies):
-        try: calls = parse_tool_calls(reply[0].text) if reply else [(t, c.text if t == "search" else c.topic or c.text, "") for t in toolbox.tools]
-        except VerdictError as e: memo[c.text] = ([], [("unparsed", str(e))]); continue
+    def work(pair: tuple) -> tuple[list[Document], list[tuple[str, str]]]:
+        c, reply = pair
+        try: calls = parse_tool_calls(text_of(reply[0])) if reply else [(t, c.text if t == "search" else c.topic or c.text, "") for t in toolbox.tools]
+        except VerdictError as e: return [], [("unparsed", str(e))]
         docs, failed = toolbox.fetch([ToolCall(tool=t, query=q, relation=rel) for t, q, rel in calls if t in toolbox.tools], c.text)
-        memo[c.text] = (docs, [(f.reason, f.detail) for f in failed])
+        return docs, [(f.reason, f.detail) for f in failed]
+    memo |= zip((c.text for c in new), toolbox.each(work, list(zip(new, replies))))
     failures = [Failure(stage="evidence", item_id=c.id, reason=r, detail=d) for c in claims for r, d in memo[c.text][1]]
     return {c.id: memo[c.text][0] for c in claims}, failures
 

@@ -53,7 +53,7 @@ def check_parameters(
     for name in names:
         if name not in found: raise InputError(f"{notebook.name}: unknown parameter {name!r}; its parameters cell has {', '.join(found)}")
 
-# %% ../nbs/15a_launch.ipynb #130917d9
+# %% ../nbs/15a_launch.ipynb #c649a9d4
 class _Relay:
     "Passes on what a kernel prints, and says that it is alive when it prints nothing."
     def __init__(self, out: TextIO, every: float = 8.): self.out, self.every, self.last, self.stop, self.fresh = out, every, time.time(), threading.Event(), True
@@ -92,7 +92,7 @@ def _execute(notebook: Path, out: Path, parameters: dict, relay: _Relay, offline
     where = f"see {out}"
     with _kernel_environment(out.parent.parent, offline), relay.beating(out.stem):
         try: papermill.execute_notebook(str(notebook), str(out), parameters, kernel_name="python3", cwd=str(notebook.parent), progress_bar=False, stdout_file=relay, stderr_file=relay, extra_arguments=["--log-level=CRITICAL"])
-        except papermill.PapermillExecutionError as e: raise StageFailed(f"{out.stem}: {e.ename}: {' '.join(e.evalue.split())[:400]} ({where})", e.ename == "InputError") from None
+        except papermill.PapermillExecutionError as e: raise StageFailed(f"{out.stem}: {e.ename}: {' '.join(e.evalue.split())[:400]} ({where})", e.ename in ("InputError", "BudgetReached")) from None
         except DeadKernelError: raise StageFailed(f"{out.stem}: the kernel died, perhaps for want of memory ({where})") from None
 
 def run_profile(

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['ask_knowledge', 'decide', 'rewrite_sentences', 'Revised', 'revise_responses']
 
-# %% ../nbs/10_revise.ipynb #5f2b89f2
+# %% ../nbs/10_revise.ipynb #15bbd74b
 from dataclasses import dataclass, replace
 
 from .judge import Assessor
-from .prompts import Prompts, VerdictError, ask, parse_factual
+from .prompts import Prompts, VerdictError, ask, parse_factual, text_of
 from .schema import Claim, Failure, Judgment, Label, Response, Revision
 
-# %% ../nbs/10_revise.ipynb #b6c58601
+# %% ../nbs/10_revise.ipynb #540785bc
 def ask_knowledge(
     generator,
     claims: list[Claim],
@@ -26,7 +26,7 @@ def ask_knowledge(
     memo = {} if memo is None else memo
     new = list(dict.fromkeys(c.text for c in claims if c.text not in memo))
     for text, reply in zip(new, generator.generate([ask(prompts.factual, claim=t) for t in new], max_new_tokens=8) if new else []):
-        try: memo[text] = parse_factual(reply[0].text)
+        try: memo[text] = parse_factual(text_of(reply[0]))
         except VerdictError: memo[text] = "unparsed"
     return {c.id: memo[c.text] for c in claims}
 
@@ -40,7 +40,7 @@ def decide(
     if label.supported: return "keep"
     return "correct" if policy == "edit" or knows in ("true", "false") else "remove"
 
-# %% ../nbs/10_revise.ipynb #a96441ac
+# %% ../nbs/10_revise.ipynb #0e238b8d
 def rewrite_sentences(
     generator,
     jobs: list[tuple[str, list[tuple[str, str, str]]]], # sentence, [(action, claim, critique)] of its claims
@@ -59,7 +59,7 @@ def rewrite_sentences(
         else: asked[k] = ask(prompts.correct, sentence=sentence, critique=" ".join(crit if a == "correct" else f"Leave out: {claim}" for a, claim, crit in todo if a != "keep"))
     unique = {a[-1]["content"]: a for a in asked.values()}
     replies = dict(zip(unique, generator.generate(list(unique.values()), max_new_tokens=max_new_tokens) if unique else []))
-    for k, a in asked.items(): out[k] = " ".join(replies[a[-1]["content"]][0].text.split())
+    for k, a in asked.items(): out[k] = " ".join(replies[a[-1]["content"]][0].sure.split())
     return out
 
 # %% ../nbs/10_revise.ipynb #eb541649
@@ -121,7 +121,7 @@ def revise_responses(
         drafts = _continue(generator, drafts, temperature, max_new_tokens, seed + round)
     return Revised([d.record(rounds, policy) for d in drafts], seen, log, failures)
 
-# %% ../nbs/10_revise.ipynb #2c32a5ec
+# %% ../nbs/10_revise.ipynb #eafe4e8c
 @dataclass(frozen=True)
 class _Job:
     start: int            # of the sentence, in the draft
@@ -164,4 +164,4 @@ def _continue(generator, drafts: list[_Draft], temperature: float, max_new_token
     live = [d for d in drafts if not d.finished]
     asked = [[{"role": "user", "content": d.original.prompt}] + [{"role": "assistant", "content": d.text}] * bool(d.text) for d in live]
     replies = iter(generator.generate(asked, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed) if asked else [])
-    return [d if d.finished else replace(d, text=d.text + next(replies)[0].text) for d in drafts]
+    return [d if d.finished else replace(d, text=d.text + next(replies)[0].sure) for d in drafts]

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import fence_nb
 from .schema import InputError
 
-# %% ../nbs/01_settings.ipynb #0121bbdd
+# %% ../nbs/01_settings.ipynb #593ae843
 def _split(value: Any) -> Any: return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -32,12 +32,13 @@ Heat = Annotated[float, Field(ge=0)]
 class Profile(BaseModel):
     """The resolved parameters of one run, frozen.
 
-    `name`, `root` (folder of the settings file) and `origin` (where each value came from) are not parameters.
+    `name`, `root` (folder of the settings file), `origin` (where each value came from) and `home` (the run folder) are not parameters.
     """
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     name: str = Field(exclude=True)
     root: Path = Field(exclude=True)
     origin: dict[str, str] = Field(exclude=True)
+    home: Path | None = Field(default=None, exclude=True)
 
     task: Literal["mini", "corpora", "llm"]
     seed: Count
@@ -47,7 +48,16 @@ class Profile(BaseModel):
     teacher: str                     # writes critiques and tool calls; `scripted` in the miniature
     evaluator: Literal["lm", "crossencoder"]
     knowledge_base: str              # a file of `fence kb`; empty: none
+    search: str                      # none, or a row of `search.PROVIDERS`
+    search_url: str                  # where it lives; empty: at its documented address
+    graph: str                       # none, wikidata, google, or a file of triples
+    embedder: str                    # ranks documents; none: BM25
     top_documents: Some              # kept after re-ranking
+    cache: str                       # recorded calls; empty: calls.db in the run folder
+    replay: bool                     # only the recording answers
+    max_usd: Heat                    # of all paid services together; 0 = no limit
+    max_calls: Count                 # the same, in calls; 0 = no limit
+    model_prices: Names              # of models behind addresses, as NAME=INPUT/OUTPUT in USD a million tokens
     corpora_path: str
     corpora: Names
     evaluator_claims: Count          # training claims; 0 = all

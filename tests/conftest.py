@@ -15,10 +15,10 @@ SHARED = Path(os.environ.get("FENCE_SHARED") or ROOT.parent / "shared")
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "TMPDIR", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "SSL_CERT_FILE")} | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def fence(*args, home, **kw) -> subprocess.CompletedProcess:
+def fence(*args, home, extra: dict | None = None, **kw) -> subprocess.CompletedProcess:
     "The command in a process of its own, with a home folder of its own."
     return subprocess.run([sys.executable, "-c", "import sys; from fence_nb.cli import main; sys.exit(main())", *map(str, args)],
-                          cwd=ROOT, env=ENVIRONMENT | {"HOME": str(home)}, capture_output=True, text=True, timeout=600, **kw)
+                          cwd=ROOT, env=ENVIRONMENT | {"HOME": str(home)} | (extra or {}), capture_output=True, text=True, timeout=600, **kw)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 import json
 import shutil
 
-import httpx
 import pytest
 from conftest import ROOT
 from fence_nb.cli import main
@@ -121,10 +120,10 @@ def test_damaged_models(damage, words, tmp_path, capsys):
 
 @pytest.mark.parametrize("answer, field", [({}, "choices"), ([], "choices"), ({"choices": []}, "choices"), ({"choices": [{"text": "x"}]}, "choices")])
 def test_server_of_another_kind(answer, field, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("httpx.Client.request", lambda *a, **kw: httpx.Response(200, json=answer))
+    monkeypatch.setattr("fence_nb.calls.Calls.json", lambda self, *a, check=None, **kw: (check and check(answer), answer)[1])
     good = lines(tmp_path / "good.jsonl", GOOD["judge"])
     refused(capsys, tmp_path, command("judge", good, tmp_path, "http://localhost/v1#m"), f"field '{field}'", "OpenAI-compatible")
-    refused(capsys, tmp_path, command("judge", good, tmp_path, "http://localhost/v1"), "field 'data'", "OpenAI-compatible")
+    refused(capsys, tmp_path, command("judge", good, tmp_path, "http://localhost/v1"), f"field '{field}'", "OpenAI-compatible")
 
 
 @pytest.mark.parametrize("name", ["judge", "score", "revise", "kb"])
