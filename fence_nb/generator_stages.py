@@ -24,7 +24,7 @@ from .stages import build_tools, model_of, pick, teacher_of, world_of
 from .train import TrainArgs, train_dpo, train_sft
 from .world import gold_label
 
-# %% ../nbs/14b_generator_stages.ipynb #d2a6fab9
+# %% ../nbs/14b_generator_stages.ipynb #8d2eb509
 def training_prompts(p: Profile) -> list[Prompt]:
     "The prompts that preferences are built on."
     return world_of(p).prompts("preferences", p.n_prompts) if p.task == "mini" else file_prompts(p)[:p.n_prompts]
@@ -34,10 +34,12 @@ def test_prompts(p: Profile) -> list[Prompt]:
     return world_of(p).prompts("test", p.n_test_prompts) if p.task == "mini" else file_prompts(p)[p.n_prompts:p.n_prompts + p.n_test_prompts]
 
 def file_prompts(p: Profile) -> list[Prompt]:
-    "One topic a line. Raises: `InputError` for a missing file."
+    "One topic a line. Raises: `InputError` for a missing file or too few topics."
     path = Path(p.place(p.prompts_file))
     if not path.is_file(): raise InputError(f"settings: prompts_file = {p.prompts_file}: no such file; give a file with one topic a line")
-    return [Prompt(text=f"Tell me a bio of {t.strip()}.", topic=t.strip()) for t in path.read_text(encoding="utf-8").splitlines() if t.strip()]
+    topics = [t.strip() for t in path.read_text(encoding="utf-8").splitlines() if t.strip()]
+    if len(topics) < p.n_prompts + p.n_test_prompts: raise InputError(f"settings: prompts_file = {p.prompts_file}: has {len(topics)} topics, n_prompts + n_test_prompts = {p.n_prompts + p.n_test_prompts}; give more topics or ask for fewer")
+    return [Prompt(text=f"Tell me a bio of {t}.", topic=t) for t in topics]
 
 def sample_responses(
     p: Profile,

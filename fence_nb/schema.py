@@ -54,7 +54,7 @@ class Record(BaseModel):
             object.__setattr__(self, "id", f"{self.kind[:2].lower()}-{hashlib.sha256(body.encode()).hexdigest()[:12]}")
         return self
 
-# %% ../nbs/00_schema.ipynb #e120e675
+# %% ../nbs/00_schema.ipynb #c4fbe864
 class Document(Record):
     "A piece of evidence and where it came from."
     text: str = Field(min_length=1)
@@ -70,6 +70,8 @@ class Prompt(Record):
     popularity: float | None = None # any increasing scale, for slices
     group: str = ""                 # popularity or subject group, for slices
     split: str = ""
+    answers: list[str] = Field(default_factory=list) # right ones, where a benchmark has them
+    wrong: list[str] = Field(default_factory=list)   # wrong ones that people believe
 
 class Response(Record):
     "One sampled or revised answer to a prompt."
@@ -132,7 +134,7 @@ class Failure(Record):
     reason: str      # unparsed | tool | truncated | empty | error
     detail: str = ""
 
-# %% ../nbs/00_schema.ipynb #9d9638cf
+# %% ../nbs/00_schema.ipynb #35b9f975
 class JudgedClaim(Record):
     "A claim that humans judged against given documents. Binary corpora leave `label` empty when it is not supported."
     claim: str = Field(min_length=1)
@@ -143,6 +145,8 @@ class JudgedClaim(Record):
     group: str = ""   # what must not be split between train and test: an article, a person
     split: str = ""
     topic: str = ""
+    context: str = ""  # what was said before, in a dialogue
+    critique: str = "" # a human's reason, where a set has one
 
     def agrees(self, label: Label) -> bool:
         "Whether a judge's label equals the human's, as finely as the human said it."
