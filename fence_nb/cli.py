@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXTRAS', 'cmd_run', 'cmd_report', 'cmd_kb', 'cmd_data', 'cmd_doctor', 'count', 'main']
 
-# %% ../nbs/16a_cli.ipynb #0101c921
+# %% ../nbs/16a_cli.ipynb #421b161a
 import argparse
 import importlib.util
 import json
@@ -18,6 +18,7 @@ from .base import check_base
 from .commands import check_out, cmd_judge, cmd_revise, cmd_score
 from .data import as_table, data_check, data_list
 from .evidence import build_kb
+from .fetch import fetch_sets
 from .launch import StageFailed, run_profile
 from .plan import dry_run
 from .report import write_report
@@ -26,7 +27,7 @@ from .runs import package_versions, read_json, write_json
 from .schema import Document, InputError, atomic_write, check_record, open_lines
 from .settings import find_settings, load_profile
 
-# %% ../nbs/16a_cli.ipynb #85cf0537
+# %% ../nbs/16a_cli.ipynb #78bd624f
 def _overrides(args: argparse.Namespace) -> dict[str, str]:
     out = {}
     for pair in args.set:
@@ -84,10 +85,16 @@ def cmd_kb(
     print(f"{build_kb(documents, args.out)} passages in {args.out}")
     return 0
 def cmd_data(
-    args: argparse.Namespace, # action, folder
-) -> int:                     # exit code: 1 when a set that is here cannot be used
-    "What public data is known, and whether what is here is whole."
-    folder = Path(args.folder or (p := load_profile("llama3-8b")).place(p.corpora_path))
+    args: argparse.Namespace, # action, what, out
+) -> int:                     # exit code: 1 when a set that is here cannot be used, or one asked for cannot be had
+    "What public data is known, fetched, and whether what is here is whole."
+    if args.action == "fetch":
+        rows, problems = fetch_sets(args.what, args.out or find_settings().parent / "data" / "raw")
+        if rows: print(as_table(rows))
+        for line in problems: print(f"failed: {line}", file=sys.stderr)
+        return 1 if problems else 0
+    if len(args.what) > 1 or args.out: raise InputError(f"fence data {args.action}: takes one folder; names of sets and --out go with fetch")
+    folder = Path(args.what[0] if args.what else (p := load_profile("llama3-8b")).place(p.corpora_path))
     if not folder.is_dir(): raise InputError(f"{folder}: no such folder; give the folder that holds the sets, such as ../shared/data")
     if args.action == "list": print(as_table(data_list(folder))); return 0
     *tables, failures, notes = data_check(folder)
@@ -123,7 +130,7 @@ def cmd_doctor(
     for p in problems: print(p, file=sys.stderr)
     return 1 if problems else 0
 
-# %% ../nbs/16a_cli.ipynb #494b02be
+# %% ../nbs/16a_cli.ipynb #255ae624
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None: self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
@@ -179,8 +186,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("docs", metavar="FILE", help="JSON lines with text and perhaps title")
     p.add_argument("--out", metavar="FILE", required=True, help="the SQLite file")
     p = command("data", cmd_data, "public sets: what is known, what is here, whether it is whole", "fence data check ../shared/data")
-    p.add_argument("action", choices=("list", "check"))
-    p.add_argument("folder", metavar="FOLDER", nargs="?", help="default: corpora_path of settings.ini")
+    p.add_argument("action", choices=("list", "fetch", "check"))
+    p.add_argument("what", metavar="WHAT", nargs="*", help="list, check: the folder, default corpora_path of settings.ini; fetch: names of sets, default all that need nobody's permission")
+    p.add_argument("--out", metavar="FOLDER", help="fetch: where to; default data/raw")
     p = command("report", cmd_report, "write a run's report again", "fence report data/runs/mini")
     p.add_argument("run", metavar="RUN", help="a run folder")
     command("doctor", cmd_doctor, "versions, devices, extras, and what is missing", "fence doctor")

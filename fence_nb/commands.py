@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ClaimRow', 'ResponseRow', 'read_rows', 'check_out', 'cmd_judge', 'cmd_score', 'sentence_diff', 'cmd_revise']
 
-# %% ../nbs/16_commands.ipynb #e3c3b920
+# %% ../nbs/16_commands.ipynb #39d37c57
 import argparse
 import difflib
 import json
@@ -21,6 +21,7 @@ from .claims import sentence_spans
 from .corpora import load_factscore
 from .evaluate import facts_by_group, facts_summary, judge_summary
 from .evidence import KnowledgeBase, Toolbox, documents_kb
+from .fast_judge import CrossEncoderJudge, is_cross_encoder
 from .judge import Assessor, judge_claims
 from .lm import open_lm
 from .prompts import prompt_set
@@ -62,14 +63,15 @@ def read_rows(
         out.append(checked)
     return out
 
-# %% ../nbs/16_commands.ipynb #b70b6503
+# %% ../nbs/16_commands.ipynb #ec2d857c
 def _model(spec: str) -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     print(f"opening {spec}", file=sys.stderr, flush=True)
     if not spec.startswith("http"):
         from transformers.utils import logging
         logging.set_verbosity_error() # what matters is said in our own line
-    return open_lm(spec)
+        logging.disable_progress_bar()
+    return CrossEncoderJudge(spec) if is_cross_encoder(spec) else open_lm(spec)
 
 def _tools(path: str, cache: str) -> Toolbox:
     if path != "-" and Path(path).is_file():
@@ -107,6 +109,7 @@ def _assess(args: argparse.Namespace, cache: str) -> tuple[Any, list[Response], 
     rows = read_rows(args.responses, ResponseRow) # files first: models take long to open
     toolbox = _tools(args.kb, cache)
     model = _model(args.model)
+    if isinstance(model, CrossEncoderJudge): raise InputError(f"{args.model}: a classifier, which judges and cannot write; give it as --judge, and a language model as --model")
     judge = _model(args.judge) if args.judge else model
     responses = [Response(prompt_id=r.id, prompt=r.prompt, text=r.text, topic=r.topic, sample=i) for i, r in enumerate(rows)]
     return model, responses, {r.id: row.id for r, row in zip(responses, rows)}, Assessor(model, None, toolbox, judge, prompt_set(args.prompts), probs=not args.no_probs)
@@ -115,7 +118,7 @@ def _pct(summary: dict, name: str) -> str:
     low, high = summary[f"{name}_ci"] or (float("nan"), float("nan"))
     return "no claims" if summary[name] is None else f"{summary[name]:.2f} [{low:.2f}, {high:.2f}]"
 
-# %% ../nbs/16_commands.ipynb #a3278bc3
+# %% ../nbs/16_commands.ipynb #91ac740d
 def cmd_judge(
     args: argparse.Namespace, # input, model, prompts, out
 ) -> int:                     # exit code
@@ -125,13 +128,14 @@ def cmd_judge(
     lm = _model(args.model)
     claims = [Claim(response_id=r.id, text=r.claim, start=0, end=0) for r in rows]
     judgments, failures = judge_claims(lm, [(c, r.documents) for c, r in zip(claims, rows)], prompt_set(args.prompts), probs=not args.no_probs, desc="judge")
+    fast = isinstance(lm, CrossEncoderJudge) # tells supported from not, and no more
     found = {j.claim_id: j for j in judgments}
     done = [(r, found[c.id]) for r, c in zip(rows, claims) if c.id in found]
-    _emit([{"id": r.id, "claim": r.claim, "label": j.label.value, "critique": j.critique, "probs": j.probs} for r, j in done], args.out)
+    _emit([{"id": r.id, "claim": r.claim, "label": j.label.value, "critique": j.critique, "probs": j.probs, "judge": j.judge, "truncated": j.truncated} for r, j in done], args.out)
     if all(r.label for r in rows):
         human = [JudgedClaim(claim=r.claim, documents=r.documents, supported=r.label.supported, label=r.label, group=r.id) for r in rows]
-        mean = judge_summary(human, [found[c.id].label if c.id in found else None for c in claims], 3)["mean"]
-        print(f"balanced accuracy against the labels of the file: {_pct(mean, 'bacc')} over {len(rows)} claims", file=sys.stderr)
+        mean = judge_summary(human, [found[c.id].label if c.id in found else None for c in claims], 2 if fast else 3)["mean"]
+        print(f"balanced accuracy against the labels of the file{', supported or not' * fast}: {_pct(mean, 'bacc')} over {len(rows)} claims", file=sys.stderr)
     return _report_failures(failures, {c.id: r.id for r, c in zip(rows, claims)})
 
 # %% ../nbs/16_commands.ipynb #ebc0294e

@@ -6,7 +6,7 @@
 __all__ = ['SETS', 'FACTSCORE_FILES', 'FACTSCORE_URL', 'KNOWN', 'all_sets', 'on_disk', 'data_list', 'as_table', 'known_files',
            'changed_files', 'raw_counts', 'data_check', 'split_digest', 'write_split', 'public_split']
 
-# %% ../nbs/04d_data.ipynb #202ef497
+# %% ../nbs/04d_data.ipynb #e6568666
 import hashlib
 import random
 from collections import Counter
@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .benchmarks import BENCHMARKS
+from .benchmarks import BENCHMARKS, load_benchmark
 from .corpora import CORPORA, Corpus, field, join_groups, load_corpus, load_factscore, open_rows, split_groups
 from .dialogue import DIALOGUE
 from .passages import PASSAGES
@@ -135,7 +135,7 @@ def changed_files(
         elif hashlib.sha256(here.read_bytes()).hexdigest()[:16] != digest: notes.append(f"{here}: another release than the one that our counts were checked on, or changed")
     return failures, notes
 
-# %% ../nbs/04d_data.ipynb #67847992
+# %% ../nbs/04d_data.ipynb #8910d6de
 def raw_counts(
     counts: Counter, # (label as published, whether it became a claim) -> rows
 ) -> str:
@@ -168,7 +168,8 @@ def data_check(
     folder, rows, prompts, failures, notes = Path(folder), [], [], [], []
     def attempt(name: str, files: tuple[str, ...], work) -> list:
         if not Path(folder, files[0]).parent.is_dir() and not Path(folder, Path(files[0]).parts[0]).is_dir(): return []
-        if gone := on_disk(files, folder)[1]: # one line for each, and nothing to read
+        if gone := on_disk(files, folder)[1]: # nothing to read
+            if len(gone) == len(files) and name in BENCHMARKS and not set(files) & set(known_files()): return [] # benchmarks share a folder
             (notes if name in BENCHMARKS else failures).extend(f"{name}: {folder / f}: missing; fetch it again, or see: fence data list" for f in gone)
             return []
         bad, odd = changed_files(files, folder)
@@ -182,13 +183,12 @@ def data_check(
     rows += attempt("factscore", FACTSCORE_FILES, lambda: [_of_factscore(folder/file) for file in FACTSCORE_FILES])
     for name, b in BENCHMARKS.items():
         def count() -> list[dict[str, Any]]:
-            found = list(b.rows(folder))
-            groups = Counter(p.group for p in found if p.group)
-            return [{"benchmark": name, "prompts": len(found), "groups": len(groups), "with answers": sum(bool(p.answers) for p in found)}]
+            found = load_benchmark(name, folder)
+            return [{"benchmark": name, "kind": b.kind, "rows": len(found), "published": b.published, "groups": len({r.group for r in found if r.group})}]
         prompts += attempt(name, b.files, count)
     return rows, prompts, failures, list(dict.fromkeys(notes))
 
-# %% ../nbs/04d_data.ipynb #4cc8b6cf
+# %% ../nbs/04d_data.ipynb #1e9a2699
 def split_digest(
     train: list[JudgedClaim],
     test: list[JudgedClaim],
@@ -211,9 +211,10 @@ def public_split(
     unseen: list[str] = (),    # sets that are tests as a whole
     test_share: float = .3,    # of the documents; ours
     seed: int = 0,
+    more: list[JudgedClaim] = (), # claims of sets that need tools to load
 ) -> tuple[list[JudgedClaim], list[JudgedClaim]]: # training, test
     "Public sets, split by document. A training claim about a document that an unseen set holds too is a test claim; sets with one label only are trained on, never tested on."
-    records = join_groups([r for name in dict.fromkeys([*names, *unseen]) for r in load_corpus(name, folder, SETS)])
+    records = join_groups([r for name in dict.fromkeys([*names, *unseen]) for r in load_corpus(name, folder, SETS)] + list(more))
     train, test = split_groups(records, test_share, seed)
     held = {r.group for r in records if r.corpus in unseen}
     one_label = {n for n in names if n in SETS and SETS[n].train_only}

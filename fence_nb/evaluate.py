@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Labels', 'balanced_accuracy', 'auroc', 'resample', 'interval', 'bootstrap_ci', 'paired_permutation', 'judge_summary',
-           'evaluate_cross_encoder', 'facts_summary', 'popularity_groups', 'facts_by_group', 'factscore', 'safe_f1',
-           'shorter_control']
+           'evaluate_cross_encoder', 'aggrefact_means', 'facts_summary', 'popularity_groups', 'facts_by_group',
+           'factscore', 'safe_f1', 'shorter_control']
 
-# %% ../nbs/13_evaluate.ipynb #bea44f98
+# %% ../nbs/13_evaluate.ipynb #4b3e344b
 import random
 from collections import defaultdict
 from collections.abc import Hashable
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from .benchmarks import AGGREFACT, AGGREFACT_PAPER
 from .schema import InputError, JudgedClaim, Label
 
 # %% ../nbs/13_evaluate.ipynb #b301df32
@@ -129,6 +130,28 @@ def evaluate_cross_encoder(
         of = [(r.supported, p) for r, p in zip(records, probs) if r.corpus == corpus]
         out[corpus]["auroc"] = auroc([g for g, _ in of], [p for _, p in of])
     return out
+
+# %% ../nbs/13_evaluate.ipynb #8ddd7bfb
+def aggrefact_means(
+    records: list[JudgedClaim],                 # test claims of LLM-AggreFact; `corpus` is the set
+    probs: list[float | None],                  # P(supported) of each; None: not judged, which is never right
+    thresholds: dict[str, float] | None = None, # set -> threshold tuned on its dev half; None: nothing is tuned
+    seed: int = 0,
+    n: int = 1000,                              # resamples of documents
+) -> dict[str, dict[str, Any]]: # fixed, tuned -> paper, leaderboard (bacc, bacc_ci; None where a set is missing) and sets (as `judge_summary`)
+    "The two means of LLM-AggreFact, at 0.5 and tuned. Source: Tang et al. 2024. Raises: `InputError` for dev claims, and for a set without a threshold."
+    if len(records) != len(probs): raise ValueError(f"{len(probs)} probabilities for {len(records)} claims")
+    if dev := next((r for r in records if r.split != "test"), None): raise InputError(f"{dev.id}: field 'split': found {dev.split!r}, expected 'test'; figures come from the test half alone")
+    here = list(dict.fromkeys(r.corpus for r in records))
+    if lost := [c for c in here if thresholds is not None and c not in thresholds]: raise InputError(f"LLM-AggreFact: no threshold for {', '.join(lost)}; tune one on the dev half of each set")
+    def means(cut: dict[str, float]) -> dict[str, Any]:
+        said = [None if p is None else p > cut[r.corpus] for r, p in zip(records, probs)]
+        def summary(names):
+            rows = [i for i, r in enumerate(records) if r.corpus in names]
+            return judge_summary([records[i] for i in rows], [said[i] for i in rows], 2, seed, n)
+        keep = lambda names: {k: v for k, v in summary(names)["mean"].items() if k in ("bacc", "bacc_ci", "claims")} if set(names) <= set(here) else None
+        return {"paper": keep(AGGREFACT_PAPER), "leaderboard": keep(AGGREFACT), "sets": {c: m for c, m in summary(here).items() if c != "mean"}}
+    return {"fixed": means(dict.fromkeys(here, .5)), "tuned": None if thresholds is None else means(thresholds)}
 
 # %% ../nbs/13_evaluate.ipynb #f1d2db44
 Labels = list[list[bool | None]] # for each response, for each claim: supported, not, or None for unparsed

@@ -30,7 +30,7 @@ def label_probs(
         out.append({k: round(v / sum(e.values()), 6) for k, v in e.items()})
     return out
 
-# %% ../nbs/08_judge.ipynb #f7e5f24b
+# %% ../nbs/08_judge.ipynb #b6878816
 def judge_claims(
     lm,                                        # the evaluator
     items: list[tuple[Claim, list[Document]]], # claims with their documents
@@ -44,6 +44,7 @@ def judge_claims(
 
     Source: FenCE, evaluator task.
     """
+    if hasattr(lm, "judge"): return lm.judge(items, desc) # a fast judge (08a) needs no prompt and writes no critique
     memo = {} if memo is None else memo
     asked = [judge_prompt(prompts, c.text, docs) for c, docs in items]
     new = {a[-1]["content"]: a for a in asked if a[-1]["content"] not in memo}

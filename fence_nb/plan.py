@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ASSUMED', 'Need', 'tried', 'model_need', 'needs', 'Work', 'work_of', 'gpu_hours', 'dry_run']
 
-# %% ../nbs/15b_plan.ipynb #b8997e26
+# %% ../nbs/15b_plan.ipynb #65522e72
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .calls import Calls
-from .data import SETS, as_table, on_disk
+from .data import all_sets, as_table, on_disk
 from .endpoint import EndpointLM
 from .evidence import KnowledgeBase
 from .generator_stages import arm_sets, policies, test_prompts, training_prompts
@@ -25,7 +25,7 @@ from .settings import Profile, load_profile
 from .stages import variants
 from .tools import model_prices
 
-# %% ../nbs/15b_plan.ipynb #9f2ce774
+# %% ../nbs/15b_plan.ipynb #ed5c20e0
 @dataclass(frozen=True)
 class Need:
     "One thing that a run needs."
@@ -41,7 +41,7 @@ def tried(
 ) -> Need:
     "Open something as the run would, to see whether it can be."
     try: work()
-    except InputError as e: return Need(what, value, "missing", str(e))
+    except InputError as e: return Need(what, value, "missing", str(e).removeprefix("settings: ").removeprefix(f"{what} = {value}: "))
     return Need(what, value, "here")
 
 def model_need(
@@ -62,10 +62,10 @@ def needs(
     "Every model, corpus, tool, key and extra that the profile names."
     out = [model_need("base_model", p.place(p.base_model)), model_need("teacher", p.place(p.teacher))]
     if p.task != "mini":
-        folder = p.place(p.corpora_path)
+        folder, files = p.place(p.corpora_path), {name: fs for name, _, _, fs in all_sets()}
         for name in p.corpora:
-            if name not in SETS: out.append(Need("corpora", name, "missing", "not a known set; see: fence data list")); continue
-            size, missing = on_disk(SETS[name].files, folder)
+            if name not in files: out.append(Need("corpora", name, "missing", "not a known set; see: fence data list")); continue
+            size, missing = on_disk(files[name], folder)
             out.append(Need("corpora", name, "missing", f"{missing[0]} is not in {p.corpora_path}; run: fence data fetch {name}") if missing else Need("corpora", f"{name}, {size / 1e6:.1f} MB", "here"))
     if p.task == "llm":
         here = Path(p.place(p.knowledge_base)).is_file()
@@ -157,7 +157,7 @@ def gpu_hours(
     if w.who == "training": return w.read / a["train_8b"] / 3600
     return (w.read / a["read_8b"] + w.written / a["write_8b"]) / 3600 * (a["larger"] if w.who == "teacher" else 1)
 
-# %% ../nbs/15b_plan.ipynb #23b3b97c
+# %% ../nbs/15b_plan.ipynb #d356147d
 def dry_run(
     p: Profile,
 ) -> tuple[str, bool]: # the text, and whether nothing is missing
@@ -173,7 +173,7 @@ def dry_run(
         calls, hours = sum(w.calls for w in work if w.who == "tools"), sum(map(gpu_hours, work))
         of_teacher = sum(gpu_hours(w) for w in work if w.who == "teacher")
         lines += ["", f"In all: {hours:,.0f} GPU hours, {of_teacher:,.0f} of them the teacher's, and {calls:,} tool calls."]
-        if (price := model_prices(p.model_prices).get(Path(p.teacher).name)): lines.append(f"Teacher: {sum(price.of(w.read, w.written) for w in work if w.who == 'teacher'):,.0f} USD at the price in model_prices, instead of its GPU hours.")
+        if (price := model_prices(p.model_prices).get(Path(p.teacher.rpartition("#")[2]).name)): lines.append(f"Teacher: {sum(price.of(w.read, w.written) for w in work if w.who == 'teacher'):,.0f} USD at the price in model_prices, instead of its GPU hours.")
         if p.search in PROVIDERS: lines.append(f"Search with {p.search}: a third of the tool calls, {calls / 3 * PROVIDERS[p.search].price:,.0f} USD at its listed price; max_usd = {p.max_usd:g} and max_calls = {p.max_calls} limit it (0: no limit).")
         lines += ["", "Assumptions", *(f"  {v:>7g}  {why}" for v, why in ASSUMED.values())]
     lines += ["", f"{len(missing)} missing:" if missing else "Nothing is missing.", *(f"  {n.what} = {n.value}: {n.todo}" for n in missing)]

@@ -7,12 +7,13 @@ __all__ = ['RULE', 'PLOTS', 'PAGE', 'FILES', 'Example', 'judged', 'by_popularity
            'draw_figures', 'stage_records', 'write_report', 'results_table', 'results_text', 'results_csv',
            'JudgedResponse', 'response_html', 'diff_html', 'revision_html']
 
-# %% ../nbs/14_report.ipynb #f91478db
+# %% ../nbs/14_report.ipynb #a89e3b52
 import base64, json
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from .calibration import calibration_pictures, plot_reliability
 from .figures import plot_arms, plot_evaluator, plot_popularity, value_ci
 from .results import ARMS, JUDGES, PAGE_CSS, Table, cell, in_order, results_csv, results_table, results_text, table_html
 from .schema import Claim, Document, InputError, Judgment, Preference, Prompt, Response, Revision, atomic_write, read_records
@@ -76,7 +77,7 @@ def example_html(
     return (f'<article><h3>{escape(r.topic or r.prompt)} {f"<span class=quiet>{escape(e.group)}</span>" * bool(e.group)}</h3><p class="quiet">{escape(r.prompt)}</p><h4>As sampled, judged</h4>'
             f"{response_html(r, e.original.claims, e.original.judgments, e.original.documents)}<h4>As revised</h4>{revision_html(r, e.revised, e.revisions)}</article>")
 
-# %% ../nbs/14_report.ipynb #606ae04e
+# %% ../nbs/14_report.ipynb #566acd98
 PLOTS = [("facts_pct", "Share of facts, %"), ("claims_per_response", "Claims per response"), ("refusal_pct", "Refusals, %")]
 
 def draw_figures(
@@ -98,13 +99,17 @@ def draw_figures(
         styles = list(dict.fromkeys(s for m in judges.values() for s in m.get("by_style") or {} if not s.endswith("_ci")))
         out.append(("The evaluator's variants, by style of document.", plot_evaluator(judges, folder / "evaluator.png"),
                     Table("Evaluator", ["variant", "all", *styles], [[v, cell(m, "bacc"), *(cell(m.get("by_style") or {}, s) for s in styles)] for v, m in judges.items()])))
+    if fast := metrics.get("fast_judge"):
+        bins = [(when, b) for when in ("before", "after") for b in fast["calibration"]["documents"][f"bins_{when}"]]
+        out.append(("The fast judge's probabilities beside what people say, on documents never seen: as trained, and with the temperature.", plot_reliability(calibration_pictures(fast), folder / "reliability.png"),
+                    Table("Reliability", ["temperature", "probability", "supported", "claims"], [[when, f"{b['probability']:.2f}", f"{b['supported']:.2f}", str(b["claims"])] for when, b in bins])))
     return out
 
 def _figure_html(caption: str, path: Path, numbers: Table) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<figure><img alt="{escape(caption)} The numbers stand below." src="data:image/png;base64,{data}"><figcaption class="quiet">{escape(caption)}</figcaption><details><summary class="quiet">The numbers</summary>{table_html(numbers)}</details></figure>'
 
-# %% ../nbs/14_report.ipynb #1c5ed9e0
+# %% ../nbs/14_report.ipynb #d79a2533
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">
 <title>{title}</title><style>{css}
 body{{margin:0}}.fence{{min-height:100vh}}.fence main{{max-width:62rem;margin:auto;padding:2rem 1.2rem 4rem}}
@@ -122,8 +127,14 @@ def _tiles(metrics: dict) -> str:
         return f"{x:{form}} → {y:{form}}" if x is not None and y is not None else ""
     tiles = [("Share of facts, %", change(arms, "base", "fence", "facts_pct", ".1f"), "base → fence, topics not seen in training"),
              ("Supported claims per response", change(arms, "base", "fence", "supported_per_response", ".2f"), "base → fence: what the facts cost"),
-             ("Evaluator, balanced accuracy, %", change(judges, "vanilla", "full", "bacc", ".1f"), "label only → critiques and tool documents")]
+             ("Evaluator, balanced accuracy, %", change(judges, "vanilla", "full", "bacc", ".1f"), "label only → critiques and tool documents"), *_fast_tiles(metrics.get("fast_judge"))]
     return '<div class="tiles">' + "".join(f'<div class="tile"><span class="quiet">{a}</span><b>{b}</b><span class="quiet">{c}</span></div>' for a, b, c in tiles if b) + "</div>"
+
+def _fast_tiles(found: dict | None) -> list[tuple[str, str, str]]:
+    "What the fast judge reaches where a threshold is tuned, beside the better one of two rules."
+    names = {"documents": "documents never seen", "sets": "sets never seen", "left_out": "each set left out of training"}
+    mean = lambda judge, part: found[judge][part]["mean"]["tuned"]
+    return [(f"Fast judge, {names[k]}", f"{mean('cross_encoder', k):.1f}", f"balanced accuracy, %; rules: {max(mean('word_overlap', k), mean('cosine', k)):.1f}") for k in names if found and k in found["cross_encoder"]]
 
 def _costs(metrics: dict) -> str:
     seconds = {k: v for k, v in (metrics.get("seconds") or {}).items() if v is not None}
@@ -149,7 +160,7 @@ def _before_after(records: dict[type, list]) -> str:
         return f"<h4>{arm}</h4>{response_html(j.response, j.claims, j.judgments, j.documents)}"
     return "".join(f'<article><h3>{escape(answers["base", p].topic or p)}</h3>{one("base", p)}{one("fence", p)}</article>' for p in dict.fromkeys([*both[:1], *both[-1:]]))
 
-# %% ../nbs/14_report.ipynb #3c345d9a
+# %% ../nbs/14_report.ipynb #9505b46e
 def write_report(
     run_dir,    # the folder of a run: `metrics.json` and a folder for each stage
     out = None, # the HTML file; None: `report.html` in the run's folder
@@ -174,7 +185,7 @@ def write_report(
         f"<p class=quiet>Factuality evaluator and preference training</p><h1>{escape(name)}</h1><p class=quiet>Seed {escape(str(metrics.get('seed', 'not recorded')))}. Scores carry their 95 % intervals in brackets.</p>", _tiles(metrics),
         "<h2>Results</h2>", results_table(metrics),
         "<h2>Pictures</h2>", f'<div class="figures">{"".join(_figure_html(*f) for f in figures)}</div>' if figures else missing("Pictures", "r6_generator_test"),
-        "<h2>Revision, by example</h2>", f"<p>{RULE}</p>{pairs}{legend_html()}{''.join(map(example_html, examples))}" if examples else missing("Revised responses", "r4_preferences"),
+        *([] if not examples and "fast_judge" in metrics else ["<h2>Revision, by example</h2>", f"<p>{RULE}</p>{pairs}{legend_html()}{''.join(map(example_html, examples))}" if examples else missing("Revised responses", "r4_preferences")]),
         f"<h2>Before and after training</h2><p>The most popular and the rarest test topic, one answer each.</p>{legend_html()}{trained}" * bool(trained),
         "<h2>Cost</h2>", _costs(metrics)])
     with atomic_write(run / "results.csv") as f: f.write(results_csv(metrics))

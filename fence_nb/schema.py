@@ -54,7 +54,7 @@ class Record(BaseModel):
             object.__setattr__(self, "id", f"{self.kind[:2].lower()}-{hashlib.sha256(body.encode()).hexdigest()[:12]}")
         return self
 
-# %% ../nbs/00_schema.ipynb #c4fbe864
+# %% ../nbs/00_schema.ipynb #e120e675
 class Document(Record):
     "A piece of evidence and where it came from."
     text: str = Field(min_length=1)
@@ -70,8 +70,6 @@ class Prompt(Record):
     popularity: float | None = None # any increasing scale, for slices
     group: str = ""                 # popularity or subject group, for slices
     split: str = ""
-    answers: list[str] = Field(default_factory=list) # right ones, where a benchmark has them
-    wrong: list[str] = Field(default_factory=list)   # wrong ones that people believe
 
 class Response(Record):
     "One sampled or revised answer to a prompt."
@@ -94,7 +92,7 @@ class Claim(Record):
     start: int = Field(ge=0) # first character of its sentence in the response
     end: int = Field(ge=0)   # one past the last
 
-# %% ../nbs/00_schema.ipynb #40ae84da
+# %% ../nbs/00_schema.ipynb #72f2f7d5
 class Judgment(Record):
     "A critique and a label for one claim; `probs` is the softmax over the three label words, when the judge offers it."
     claim_id: str
@@ -104,6 +102,7 @@ class Judgment(Record):
     document_ids: list[str] = []
     judge: str = ""
     sample: int = 0
+    truncated: bool = False # a part of the documents was not read
 
 class Revision(Record):
     "What was done about one claim, and why."

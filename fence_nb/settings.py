@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import fence_nb
 from .schema import InputError
 
-# %% ../nbs/01_settings.ipynb #593ae843
+# %% ../nbs/01_settings.ipynb #2f91fdd5
 def _split(value: Any) -> Any: return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -60,8 +60,10 @@ class Profile(BaseModel):
     model_prices: Names              # of models behind addresses, as NAME=INPUT/OUTPUT in USD a million tokens
     corpora_path: str
     corpora: Names
+    unseen_corpora: Names            # public sets that are only tested on
     evaluator_claims: Count          # training claims; 0 = all
     evaluator_test_claims: Count     # test claims; 0 = all
+    left_out_claims: Count           # of the fast judges that leave a set out; 0 = there are none
     n_critiques: Some                # teacher's candidates an example
     teacher_temperature: Heat
     evaluator_keep: Literal["label_only", "drop"] # an example without an agreeing critique

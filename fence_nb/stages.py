@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['world_of', 'calls_of', 'model_of', 'teacher_of', 'pick', 'build_tools', 'prepare_base', 'base_path', 'base_facts',
-           'evaluator_examples', 'evaluator_rows', 'variants', 'train_evaluator', 'test_evaluator', 'tested_models',
-           'evaluator_metrics', 'as_claim']
+           'factscore_examples', 'evaluator_examples', 'without_overlap', 'evaluator_rows', 'variants',
+           'train_evaluator', 'train_fast_judge', 'kept_apart', 'asked_of', 'test_evaluator', 'tested_models',
+           'evaluator_metrics', 'as_claim', 'test_parts', 'fast_judge_metrics', 'rule_metrics', 'fast_judge_report']
 
-# %% ../nbs/14a_stages.ipynb #c685a551
+# %% ../nbs/14a_stages.ipynb #df7c0c27
 import json
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,15 +18,19 @@ import numpy as np
 
 from .augment import augment_critiques, augment_sources, evaluator_sft_rows, label_row, variant_rows
 from .calls import Calls
+from .benchmarks import BENCHMARKS, load_benchmark
 from .base import build_base, check_base, known_facts
 from .evidence import KnowledgeBase, ToolCall, Toolbox, TripleStore, build_kb, build_triples
-from .corpora import corpora_data
-from .evaluate import bootstrap_ci, evaluate_cross_encoder, judge_summary
-from .fast_judge import CrossEncoderJudge, train_cross_encoder
+from .calibration import calibration_error, calibration_pictures, embedding_cosine, fit_temperature, measure, plot_reliability, reliability, sharpen, tune_threshold, word_overlap
+from .corpora import load_factscore, split_groups
+from .data import FACTSCORE_FILES, on_disk, public_split
+from .evaluate import bootstrap_ci, judge_summary
+from .fast_judge import CrossEncoderJudge, load_reading, save_reading, train_cross_encoder
 from .judge import judge_claims
 from .lm import check_model, open_lm
+from .overlap import by_set, drop_overlap, overlap_report
 from .prompts import prompt_set
-from .schema import Claim, EvaluatorRow, Failure, InputError, JudgedClaim, Judgment, atomic_write, pieces, resumable
+from .schema import Claim, EvaluatorRow, Failure, InputError, JudgedClaim, Judgment, Label, atomic_write, pieces, read_records, resumable
 from .settings import Profile
 from .teacher import scripted_teacher
 from .tools import load_embedder, model_prices, open_calls, web_tools
@@ -119,17 +125,49 @@ def base_facts(
         of.setdefault(w.quintile(w.by_name[name]), {}).setdefault(name, []).append(100. * (prob >= .5))
     return [(g, float(np.mean(list(v.values()))), *bootstrap_ci(list(v.values()), p.seed, p.bootstrap)) for g, v in of.items()]
 
-# %% ../nbs/14a_stages.ipynb #3fd8b723
+# %% ../nbs/14a_stages.ipynb #44863927
+def factscore_examples(
+    p: Profile,
+    toolbox: Toolbox,
+) -> list[JudgedClaim]: # irrelevant facts are left out
+    "FActScore's labelled facts with the passages of their topic's page that rank highest; the set itself has no documents. Raises: `InputError` without a knowledge base."
+    if "kb" not in toolbox.tools: raise InputError("settings: corpora = factscore: its facts have no documents; give a knowledge_base, or take factscore out of corpora")
+    out = []
+    for file in FACTSCORE_FILES:
+        human = load_factscore(Path(p.place(p.corpora_path), file))
+        for c in human.claims:
+            if human.labels[c.id] == "IR": continue
+            good, (documents, _) = human.labels[c.id] == "S", toolbox.fetch([ToolCall(tool="kb", query=c.topic)], c.text)
+            if documents: out.append(JudgedClaim(id=f"factscore-{c.id}", claim=c.text, documents=documents, supported=good, label=Label.SUPPORTED if good else None, corpus="factscore", group=f"factscore-{c.topic}", topic=c.topic))
+    return out
+
 def evaluator_examples(
     p: Profile,
+    toolbox: Toolbox, # for sets without documents
 ) -> tuple[list[JudgedClaim], list[JudgedClaim]]: # training, test
     "Human-judged claims. Of the miniature world: training in prose alone, test in all three styles; elsewhere public sets, split by article."
     if p.task != "mini":
-        train, test = corpora_data(p.place(p.corpora_path), p.corpora, seed=p.seed)
+        more = factscore_examples(p, toolbox) if "factscore" in p.corpora else []
+        train, test = public_split(p.place(p.corpora_path), [c for c in p.corpora if c != "factscore"], p.unseen_corpora, seed=p.seed, more=more)
         return train if p.evaluator == "crossencoder" else train[:p.evaluator_claims or None], test[:p.evaluator_test_claims or None]
     w = world_of(p)
     return human_judgments(w, "evaluator", p.evaluator_claims, seed=p.seed), human_judgments(w, "evaluator_test", p.evaluator_test_claims, STYLES, seed=p.seed)
 
+def without_overlap(
+    p: Profile,
+    train: list[JudgedClaim],
+    test: list[JudgedClaim],
+) -> tuple[list[JudgedClaim], list[dict]]: # training claims that stand in no test; what was shared before, a row for each pair of sets that share something
+    "Leave out training claims that a test set or a benchmark on disk holds too, in near the same words. The miniature's people are apart already."
+    if p.task == "mini": return train, []
+    folder, tests = p.place(p.corpora_path), by_set(test)
+    tests |= {name: load_benchmark(name, folder) for name, b in BENCHMARKS.items() if b.files and not on_disk(b.files, folder)[1]}
+    found = [r for r in overlap_report(train, tests) if r["rows_touched"]]
+    kept, dropped = drop_overlap(train, [r for rs in tests.values() for r in rs])
+    print(f"overlap: {len(dropped)} of {len(train)} training claims stand in a test set or benchmark and are left out", flush=True)
+    return kept, found
+
+# %% ../nbs/14a_stages.ipynb #158d976f
 def evaluator_rows(
     p: Profile,
     train: list[JudgedClaim],
@@ -147,12 +185,13 @@ def evaluator_rows(
         return a + b + fa + fb
     return resumable(path, [part for _, part in pieces(train, chunk)], work, desc="augment")
 
-# %% ../nbs/14a_stages.ipynb #053267f0
+# %% ../nbs/14a_stages.ipynb #20b9981a
 def variants(
     p: Profile,
 ) -> list[str]:
-    "The evaluators that a profile trains: the paper's three, or one cross-encoder."
-    return ["vanilla", "critique", "full"] if p.evaluator == "lm" else ["crossencoder"]
+    "The evaluators that a profile trains: the paper's three; or a cross-encoder, and one for each set that is left out of its training."
+    if p.evaluator == "lm": return ["vanilla", "critique", "full"]
+    return ["crossencoder", *(f"without_{c}" for c in p.corpora if p.left_out_claims)]
 
 def train_evaluator(
     p: Profile,
@@ -162,12 +201,43 @@ def train_evaluator(
     out,          # folder to appear
     base: str,    # the model to start from
 ) -> dict:        # the training record
-    "One variant; all take the same number of optimiser steps."
-    if variant == "crossencoder":
-        done = train_cross_encoder(train, out, base, p.evaluator_epochs, p.evaluator_lr, p.evaluator_batch, p.max_length, p.seed, p.evaluator_claims)
-        return {"rows": done["claims"], "steps": done["steps"], "loss": done["loss"]}
+    "One variant; the paper's three take the same number of optimiser steps."
+    if p.evaluator == "crossencoder": return train_fast_judge(p, variant, train, out, base)
     args = TrainArgs(lr=p.evaluator_lr, batch=p.evaluator_batch, epochs=p.evaluator_epochs, steps=p.evaluator_steps, lora_r=p.lora_r, lora_alpha=p.lora_alpha, max_length=p.max_length, seed=p.seed)
     return train_sft(base, evaluator_sft_rows(variant_rows(rows, variant), prompt_set(p.prompts)), out, args)
+
+def train_fast_judge(
+    p: Profile,
+    variant: str, # crossencoder, or without_SET
+    train: list[JudgedClaim],
+    out,          # folder to appear
+    base: str,    # the model to start from
+) -> dict:        # the training record
+    "Train a cross-encoder; then fit its temperature and threshold on training documents that were kept from it."
+    fit, held = ([e for e in part if e.corpus != variant.removeprefix("without_")] for part in kept_apart(p, train))
+    print(f"{variant}: {len(fit)} claims to train on, {len(held)} to calibrate on", flush=True)
+    done = train_cross_encoder(fit, out, base, p.evaluator_epochs, p.evaluator_lr, p.evaluator_batch, p.max_length, p.seed, p.evaluator_claims if variant == "crossencoder" else p.left_out_claims)
+    if not load_reading(out).held:
+        probs = CrossEncoderJudge(out).score([(e.claim, e.documents) for e in held], progress=True)
+        temperature = fit_temperature(probs, [e.supported for e in held])
+        save_reading(out, replace(load_reading(out), temperature=temperature, threshold=tune_threshold(held, sharpen(probs, temperature)), held=len(held)))
+    reading = load_reading(out)
+    return {"rows": done["claims"], "steps": done["steps"], "loss": done["loss"], "temperature": reading.temperature, "threshold": reading.threshold, "held": reading.held}
+
+def kept_apart(
+    p: Profile,
+    train: list[JudgedClaim],
+) -> tuple[list[JudgedClaim], list[JudgedClaim]]: # to train on; to fit temperatures and thresholds on
+    "Training claims in two parts that share no document."
+    return split_groups(train, .12, p.seed)
+
+# %% ../nbs/14a_stages.ipynb #5b25fe35
+def asked_of(
+    name: str,               # of a tested model
+    test: list[JudgedClaim],
+) -> list[JudgedClaim]:
+    "The claims that a model is tested on: all, or those of the set that it has not seen."
+    return [e for e in test if name in ("crossencoder", f"without_{e.corpus}") or not name.startswith("without_")]
 
 def test_evaluator(
     p: Profile,
@@ -177,14 +247,17 @@ def test_evaluator(
     chunk: int = 300,
 ) -> tuple[dict, list]:       # balanced accuracy with interval, by corpus; Judgment and Failure records
     "Judge the test claims on their own documents and compare with people: three labels where people gave three, else two."
-    if p.evaluator == "crossencoder": return evaluate_cross_encoder(CrossEncoderJudge(p.place(model)), test, seed=p.seed, n=p.bootstrap), []
-    lm, prompts = model_of(p, model), prompt_set(p.prompts)
+    if p.evaluator == "crossencoder": judge = CrossEncoderJudge(p.place(model)).judge
+    else:
+        lm, prompts = model_of(p, model), prompt_set(p.prompts)
+        def judge(items): return judge_claims(lm, items, prompts, p.critique_tokens, probs=lm.weighs)
     def work(examples):
-        judgments, failures = judge_claims(lm, [(as_claim(e), e.documents) for e in examples], prompts, p.critique_tokens, probs=lm.weighs)
+        judgments, failures = judge([(as_claim(e), e.documents) for e in examples])
         return judgments + failures
     records = resumable(path, [part for _, part in pieces(test, chunk)], work, desc=f"test {Path(path).stem}")
     labels = {r.claim_id: r.label for r in records if isinstance(r, Judgment)}
-    return judge_summary(test, [labels.get(as_claim(e).id) for e in test], 3 if all(e.label for e in test) else 2, p.seed, p.bootstrap), records
+    ways = 3 if p.evaluator == "lm" and all(e.label for e in test) else 2
+    return judge_summary(test, [labels.get(as_claim(e).id) for e in test], ways, p.seed, p.bootstrap), records
 
 def tested_models(
     stage, # of the run
@@ -198,10 +271,71 @@ def evaluator_metrics(
 ) -> dict: # variant -> bacc, bacc_ci, unparsed_pct, by_style
     "Balanced accuracy over all test claims, and by document style."
     keep = lambda m: {k: m[k] for k in ("bacc", "bacc_ci", "unparsed_pct")}
-    return {v: keep(m["mean"]) | {"by_style": {c.removeprefix("world-"): keep(x) for c, x in m.items() if c != "mean"}} for v, m in results.items()}
+    return {v: keep(m["mean"]) | {"by_style": {c.removeprefix("world-"): keep(x) for c, x in m.items() if c != "mean"}} for v, m in results.items() if not v.startswith("without_")}
 
 def as_claim(
     e: JudgedClaim,
 ) -> Claim:
     "A human-judged claim as the judge wants it; its id leads back to the example."
     return Claim(response_id=e.id, text=e.claim, topic=e.topic, start=0, end=0)
+
+# %% ../nbs/14a_stages.ipynb #02729678
+def test_parts(
+    p: Profile,
+    test: list[JudgedClaim],
+) -> dict[str, list[JudgedClaim]]: # documents, sets, left_out; empty parts are left out
+    "The test claims by what about them is new."
+    seen, new = [e for e in test if e.corpus not in p.unseen_corpora], [e for e in test if e.corpus in p.unseen_corpora]
+    return {k: v for k, v in {"documents": seen, "sets": new, "left_out": seen if p.left_out_claims else []}.items() if v}
+
+def fast_judge_metrics(
+    p: Profile,
+    test: list[JudgedClaim],
+    models: dict[str, str],   # name -> folder, as `tested_models`
+    records: dict[str, list], # name -> Judgment and Failure records
+) -> dict: # cross_encoder -> part -> set -> `measure`; calibration -> part -> errors in probability
+    "Balanced accuracy of the fast judge at 0.5 and at its tuned threshold, and how true its probabilities are."
+    found = {name: {r.claim_id: r for r in rs if isinstance(r, Judgment)} for name, rs in records.items()}
+    readings, scores, calibration = {name: load_reading(folder) for name, folder in models.items()}, {}, {}
+    for part, rows in test_parts(p, test).items():
+        by = [f"without_{e.corpus}" if part == "left_out" else "crossencoder" for e in rows]
+        judged = [found[m].get(as_claim(e).id) for m, e in zip(by, rows)]
+        scores[part] = measure(rows, [j and j.probs["Supported"] for j in judged], [readings[m].threshold for m in by], p.seed, p.bootstrap)
+        after, gold, heat = zip(*[(j.probs["Supported"], e.supported, readings[m].temperature) for j, e, m in zip(judged, rows, by) if j])
+        before = sharpen(after, 1 / np.array(heat))
+        calibration[part] = {"claims": len(gold), "ece_before": calibration_error(before, gold), "ece_after": calibration_error(after, gold),
+                             "unread_pct": 100 * sum(j.truncated for j in judged if j) / len(gold), "bins_before": reliability(before, gold), "bins_after": reliability(after, gold)}
+    main = readings["crossencoder"]
+    return {"cross_encoder": scores, "calibration": calibration, "temperature": main.temperature, "threshold": main.threshold, "held": main.held}
+
+def rule_metrics(
+    p: Profile,
+    train: list[JudgedClaim],
+    test: list[JudgedClaim],
+    base: str, # the model whose embeddings are compared
+) -> dict: # rule -> part -> set -> `measure`
+    "What rules reach on the same claims."
+    (_, held), parts = kept_apart(p, train), test_parts(p, test)
+    rules, out = {"word_overlap": word_overlap, "cosine": lambda es: embedding_cosine(es, base), "always_yes": lambda es: [1.] * len(es)}, {}
+    for name, rule in rules.items():
+        print(f"rule: {name}", flush=True)
+        on_held, on_test = rule(held), dict(zip((e.id for e in test), rule(test)))
+        cut = {c: tune_threshold(*zip(*[(e, q) for e, q in zip(held, on_held) if e.corpus != c])) for c in ["", *p.corpora]}
+        out[name] = {part: measure(rows, [on_test[e.id] for e in rows], [cut[e.corpus if part == "left_out" else ""] for e in rows], p.seed, p.bootstrap) for part, rows in parts.items()}
+    return out
+
+# %% ../nbs/14a_stages.ipynb #d99306a9
+def fast_judge_report(
+    stage,                    # r3 of a profile with a cross-encoder
+    test: list[JudgedClaim],
+    models: dict[str, str],   # name -> folder
+    records: dict[str, list], # name -> Judgment and Failure records
+) -> dict: # `fast_judge`; empty for other evaluators
+    "The fast judge beside the rules."
+    if stage.p.evaluator != "crossencoder": return {}
+    failures = [f for rs in records.values() for f in pick(rs, Failure)]
+    stage.guard(failures, sum(map(len, records.values())), "claims")
+    train = read_records(stage.input("r1_evaluator_data", "train.jsonl"), JudgedClaim)
+    out = fast_judge_metrics(stage.p, test, models, records) | rule_metrics(stage.p, train, test, base_path(stage.input("r0_base", "base.json")))
+    plot_reliability(calibration_pictures(out), stage.path("reliability.png"))
+    return {"fast_judge": out}

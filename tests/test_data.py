@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import SHARED, fence
 
-from fence_nb.benchmarks import AGGREFACT, AGGREFACT_PAPER, BENCHMARKS, load_aggrefact, load_prompts
+from fence_nb.benchmarks import BENCHMARKS
 from fence_nb.corpora import RawRow, count_labels, load_corpus
 from fence_nb.data import SETS, changed_files, data_check, data_list, known_files, public_split, split_digest, write_split
 from fence_nb.dialogue import BEGIN_LABELS, DIALOGUE, FAITHDIAL_LABELS, Q2_FILES, rows_faithdial_corpus
@@ -43,7 +43,7 @@ def test_counts_are_the_published_ones(checked):
     assert not failures and not notes
     found = {name: {r["part"]: (r["rows"], r["claims"], r["supported"]) for r in rows if r["set"] == name} for name in PUBLISHED}
     assert found == PUBLISHED
-    assert {p["benchmark"]: p["prompts"] for p in prompts} == {"factscore_unlabeled": 350, "factscore_labeled": 128, "truthfulqa": 573, "longfact": 1596, "popqa": 1400, "simpleqa": 3028}
+    assert {p["benchmark"]: p["rows"] for p in prompts} == {"factscore_entities": 350, "factscore_labeled": 128, "truthfulqa": 573, "longfact": 1596, "popqa_2000": 1400, "simpleqa": 3028}
     raw = {(r["set"], r["part"]): r["labels as published"] for r in rows}
     for words in ("extrinsic 5568", "intrinsic 1824", "NULL 518"): assert words in raw["xsum_hallucination", "votes"]
     for words in ("no error 509", "some errors 297", "an error in each sentence 59"): assert words in raw["frank", "cnndm"]
@@ -191,37 +191,3 @@ def test_faithdial_corpus_as_the_hub_has_it(tmp_path):
     assert [(r.claim and r.claim.supported, r.claim and r.claim.label) for r in rows] == [(True, Label.SUPPORTED), (False, None), (True, Label.SUPPORTED), (None, None), (True, Label.SUPPORTED), (None, None)]
     assert rows[0].claim.context == "Hi" and len({r.claim.id for r in rows if r.claim}) == 4
     with pytest.raises(InputError, match="test.jsonl:1: field 'BEGIN': unknown value 'Lie'"): list(rows_faithdial_corpus(lines(tmp_path / "test.jsonl", turn | {"BEGIN": ["Lie"]})))
-
-
-def test_aggrefact(tmp_path):
-    import pyarrow as pa, pyarrow.parquet as pq
-    rows = [{"dataset": d, "doc": f"text {d}", "claim": "c", "label": i % 2, "contamination_identifier": d} for i, d in enumerate(AGGREFACT)]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test-00000-of-00001.parquet")
-    found = load_aggrefact(source=tmp_path)
-    assert [r.topic for r in found] == list(AGGREFACT) and [r.supported for r in found] == [bool(i % 2) for i in range(11)] and set(AGGREFACT) - set(AGGREFACT_PAPER) == {"RAGTruth"} and len(AGGREFACT_PAPER) == 10
-    with pytest.raises(InputError, match="neither dev.jsonl nor"): load_aggrefact("dev", tmp_path)
-    (tmp_path / "dev-0.parquet").write_bytes((tmp_path / "test-00000-of-00001.parquet").read_bytes()[:200])
-    with pytest.raises(InputError, match="no readable parquet file"): load_aggrefact("dev", tmp_path)
-
-
-@pytest.mark.parametrize("message, words", [("Dataset 'lytang/LLM-AggreFact' is a gated dataset on the Hub. You must be authenticated to access it.", "ask for access on huggingface.co/datasets/lytang/LLM-AggreFact, then put your token into the environment variable HF_TOKEN"),
-                                            ("Couldn't reach the Hub\nand more", "cannot be fetched from the Hugging Face hub")])
-def test_aggrefact_of_the_hub_in_one_line(monkeypatch, message, words):
-    import datasets
-    def refuse(*a, **kw): raise ConnectionError(message)
-    monkeypatch.setattr(datasets, "load_dataset", refuse)
-    monkeypatch.setenv("HF_TOKEN", "hf_secretsecret")
-    with pytest.raises(InputError) as e: load_aggrefact()
-    assert words in str(e.value) and "\n" not in str(e.value) and "hf_secret" not in str(e.value)
-
-
-@needs_data
-def test_prompts():
-    qa = load_prompts("truthfulqa", DATA)
-    train = Counter(p.group for p in qa if p.split == "train")
-    assert len(train) == 38 and set(train.values()) == {3} and all(p.answers and p.wrong for p in qa) and {p.text for p in qa if p.split == "train"} == {p.text for p in load_prompts("truthfulqa", DATA) if p.split == "train"}
-    long = load_prompts("longfact", DATA)
-    assert {p.group for p in long} == {"concepts", "objects"} and len({p.topic for p in long}) == 38
-    assert all(p.popularity is not None and p.answers for p in load_prompts("popqa", DATA)) and len({p.topic for p in load_prompts("simpleqa", DATA)}) == 10
-    assert {p.group for p in load_prompts("factscore_labeled", DATA)} == {"very rare", "rare", "medium", "freq", "very freq"}
-    with pytest.raises(InputError, match="known are factscore_unlabeled"): load_prompts("squad", DATA)
