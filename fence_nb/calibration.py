@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['log_odds', 'sharpen', 'fit_temperature', 'reliability', 'calibration_error', 'tune_threshold', 'word_overlap',
-           'embedding_cosine', 'measure', 'plot_reliability', 'calibration_pictures', 'dev_thresholds']
+           'embedding_cosine', 'measure', 'plot_reliability', 'calibration_pictures', 'fit_overlap', 'dev_thresholds']
 
-# %% ../nbs/13d_calibration.ipynb #72ff62cc
+# %% ../nbs/13d_calibration.ipynb #ea0251e8
 import math, re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from .evaluate import auroc, judge_summary
-from .fast_judge import best_sentences, resolve_base
+from .fast_judge import best_sentences, resolve_base, word_share
 from .figures import GUIDE, INK, LOOKS, QUIET, _canvas, _save
 from .schema import InputError, JudgedClaim
 
@@ -79,13 +79,12 @@ def tune_threshold(
     gain = np.mean([above(c, True) - above(c, False) for c in sets], 0)
     return float(min(cuts[gain >= gain.max() - 1e-12], key=lambda t: abs(t - .5)))
 
-# %% ../nbs/13d_calibration.ipynb #3d2f2993
+# %% ../nbs/13d_calibration.ipynb #fe38a5ae
 def word_overlap(
     records: list[JudgedClaim],
 ) -> list[float]: # 0 to 1
     "Share of a claim's words that stand in one of its documents, the best one counting."
-    words = lambda text: set(re.findall(r"[a-z0-9]+", text.lower()))
-    return [max(len(words(r.claim) & words(d.text)) / max(1, len(words(r.claim))) for d in r.documents) for r in records]
+    return [max(word_share(r.claim, d.text) for d in r.documents) for r in records]
 
 def embedding_cosine(
     records: list[JudgedClaim],
@@ -128,7 +127,7 @@ def measure(
     areas = [m["auroc"] for name, m in out.items() if name != "mean" and m["auroc"] is not None]
     return out | {"mean": out["mean"] | {"auroc": float(np.mean(areas)) if areas else None}}
 
-# %% ../nbs/13d_calibration.ipynb #3b035fee
+# %% ../nbs/13d_calibration.ipynb #895121b4
 def plot_reliability(
     series: dict[str, list[dict[str, float]]], # such as before and after -> bins of `reliability`
     path,                                      # the PNG to write
@@ -151,7 +150,22 @@ def calibration_pictures(
 ) -> dict[str, list[dict[str, float]]]: # title -> bins
     "What to draw: claims on documents never seen, before and after."
     c = fast_judge["calibration"]["documents"]
-    return {f"As trained: off by {c['ece_before']:.1f}": c["bins_before"], f"With temperature {fast_judge['temperature']:.2f}: off by {c['ece_after']:.1f}": c["bins_after"]}
+    return {f"As trained: off by {c['ece_before']:.1f}": c["bins_before"], f"Temperature {fast_judge['temperature']:.2f}: off by {c['ece_after']:.1f}": c["bins_after"]}
+
+# %% ../nbs/13d_calibration.ipynb #160e98a4
+def fit_overlap(
+    probs: list[float],         # as the model gives them
+    records: list[JudgedClaim], # the held-out claims
+) -> tuple[float, float]:       # weight in units of log-odds, 0 to 20; mean share, for which nothing is added
+    "Weigh word overlap beside a judge. Raises: `InputError` if only one label occurs."
+    gold, share = np.array([r.supported for r in records]), np.array(word_overlap(records))
+    if len(set(gold.tolist())) < 2: raise InputError(f"{len(records)} held-out claims, all with one label; a weight needs both")
+    cells = [(r.corpus, r.supported) for r in records]
+    weight = np.array([1 / cells.count(c) for c in cells])
+    z, o, sign = log_odds(probs), share - share.mean(), np.where(gold, 1, -1)
+    loss = lambda w: (weight * np.logaddexp(0, -sign * (w[0] * z + w[1] * o + w[2]))).sum() / weight.sum() + 1e-3 * (w[:2] ** 2).sum()
+    a, b, _ = minimize(loss, [1., 0., 0.]).x
+    return float(np.clip(b / max(a, .05), 0, 20)), float(share.mean())
 
 # %% ../nbs/13d_calibration.ipynb #2040e097
 def dev_thresholds(

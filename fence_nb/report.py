@@ -77,7 +77,7 @@ def example_html(
     return (f'<article><h3>{escape(r.topic or r.prompt)} {f"<span class=quiet>{escape(e.group)}</span>" * bool(e.group)}</h3><p class="quiet">{escape(r.prompt)}</p><h4>As sampled, judged</h4>'
             f"{response_html(r, e.original.claims, e.original.judgments, e.original.documents)}<h4>As revised</h4>{revision_html(r, e.revised, e.revisions)}</article>")
 
-# %% ../nbs/14_report.ipynb #566acd98
+# %% ../nbs/14_report.ipynb #689328d3
 PLOTS = [("facts_pct", "Share of facts, %"), ("claims_per_response", "Claims per response"), ("refusal_pct", "Refusals, %")]
 
 def draw_figures(
@@ -95,7 +95,7 @@ def draw_figures(
         out.append((f"{label.removesuffix(', %')} by popularity of the topic, before and after training.", path, Table(label, ["popularity", *pair], rows)))
     if arms: out.append(("All arms: share of facts, and how many supported claims a response still holds. Dotted: base.", plot_arms(arms, folder / "arms.png"),
                          Table("Arms", ["arm", "facts, %", "supported per response"], [[a.replace("_", " "), cell(m, "facts_pct"), cell(m, "supported_per_response", 2)] for a, m in arms.items()])))
-    if judges:
+    if judges and "fast_judge" not in metrics:
         styles = list(dict.fromkeys(s for m in judges.values() for s in m.get("by_style") or {} if not s.endswith("_ci")))
         out.append(("The evaluator's variants, by style of document.", plot_evaluator(judges, folder / "evaluator.png"),
                     Table("Evaluator", ["variant", "all", *styles], [[v, cell(m, "bacc"), *(cell(m.get("by_style") or {}, s) for s in styles)] for v, m in judges.items()])))

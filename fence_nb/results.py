@@ -16,7 +16,7 @@ from .figures import value_ci
 from .overlap import N_WORDS, OVERLAP_HEAD, overlap_rows
 from .views import CSS
 
-# %% ../nbs/13c_results.ipynb #bd89851e
+# %% ../nbs/13c_results.ipynb #8f824ff9
 ARMS = { # arm -> what it is, the paper's name for it, its share of facts on FActScore
     "base": ("the chat model as it comes", "Llama3-8B-chat", 50.96),
     "sft": ("supervised step of fence only", "SFT + FenCE", 56.26),
@@ -33,11 +33,11 @@ FAST = { # part of the test claims -> title, what it says
     "sets": ("Fast judge: sets never seen", "Sets of which nothing is trained on."),
     "left_out": ("Fast judge: each training set left out in turn", "Each set is judged by a judge that is trained without it, on fewer claims than the judge above."),
 }
-ORIENTATION = "Balanced accuracy, %, against people. Thresholds are tuned on training documents that were kept from the judge; a judge without one is cut at 0.5. For orientation: Llama3-8B-chat, asked without training, has 66.4 on LLM-AggreFact, which is other sets."
+ORIENTATION = "Balanced accuracy, %, against people. Thresholds are tuned on training documents that were kept from the judge; a judge without one is cut at 0.5. AUROC is the area under the ROC curve, which needs none. For orientation: Llama3-8B-chat, asked without training, has 66.4 on LLM-AggreFact, which is other sets."
 KEPT = {"critique_kept_pct": ("Examples with a critique that agrees with the label", 77.2), "tools_kept_pct": ("Examples with tool documents that agree with the label", 54.1)}
 WORLDS = "Two worlds: our figures come from this run's own topics, documents and judge, the paper's from Llama3-8B-chat with other topics and another judge. Only direction and order compare, not the size of a figure."
 
-# %% ../nbs/13c_results.ipynb #534ebfbf
+# %% ../nbs/13c_results.ipynb #7f5f172b
 @dataclass(frozen=True)
 class Table:
     "Rows of text under a title; a note that must not get lost stands below."
@@ -45,6 +45,11 @@ class Table:
     head: list[str]
     rows: list[list[str]]
     note: str = ""
+
+    def markdown(self) -> str:
+        "For a README: title, table, note."
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        return "\n\n".join([f"*{self.title}*", "\n".join("| " + " | ".join(c.replace("|", "/") for c in line) + " |" for line in lines), *([self.note] if self.note else [])])
 
 def cell(
     metrics: dict,   # one arm, variant or group
@@ -62,15 +67,15 @@ def fast_judge_tables(
     found: dict, # `fast_judge` of the metrics
 ) -> list[Table]:
     "The fast judge beside simple rules, set by set, and how true its probabilities are."
-    out, rules = [], {"word_overlap": "word overlap", "cosine": "cosine", "always_yes": "always yes"}
+    out, rules = [], {"word_overlap": "word overlap", "cosine": "cosine"}
     for part, (title, what) in FAST.items():
         sets = found["cross_encoder"].get(part) or {}
-        rows = [[name, str(m["claims"]), cell(m, "supported_pct"), cell(m, "bacc"), cell(m, "tuned"), *(cell(found[r][part][name], "tuned") for r in rules), cell(m, "auroc")] for name, m in sets.items()]
-        if rows: out.append(Table(title, ["set", "claims", "supported, %", "judge at 0.5, %", "judge, tuned, %", *(f"{r}, %" for r in rules.values()), "judge, area under ROC, %"], rows, f"{what} {ORIENTATION}"))
+        rows = [[name.replace("_", " "), str(m["claims"]), cell(m, "supported_pct"), cell(m, "bacc"), cell(m, "tuned"), *(cell(found[r][part][name], "tuned") for r in rules), cell(found["always_yes"][part][name], "tuned").split(" [")[0], cell(m, "auroc")] for name, m in sets.items()]
+        if rows: out.append(Table(title, ["set", "claims", "supported %", "judge at 0.5, %", "judge, tuned, %", *(f"{r}, %" for r in rules.values()), "always yes", "judge, AUROC"], rows, f"{what} {ORIENTATION}"))
     errors = found["calibration"]
     rows = [[FAST[part][0].removeprefix("Fast judge: "), str(m["claims"]), cell(m, "ece_before"), cell(m, "ece_after"), cell(m, "unread_pct")] for part in FAST if (m := errors.get(part))]
     return [*out, Table("Fast judge: how far its probabilities are off", ["claims", "number", "as trained, %", "with temperature, %", "documents not read whole, %"], rows,
-                        f"Expected calibration error in ten bins. Temperature {found['temperature']:.2f} and threshold {found['threshold']:.2f} come from {found['held']} held-out training claims.")]
+                        f"Expected calibration error in ten bins. Shared words weigh {found['overlap']:.1f}; this, temperature {found['temperature']:.2f} and threshold {found['threshold']:.2f} come from {found['held']} held-out training claims.")]
 
 def _later(title: str, stage: str) -> Table:
     return Table(title, [], [], f"Not measured yet; stage {stage} gives it.")
@@ -87,6 +92,7 @@ def results_tables(
 ) -> list[Table]:
     "Our results beside the paper's; a table without figures says which stage gives them."
     arms, judges, kept = (metrics.get(k) or {} for k in ("generator", "evaluator", "augment"))
+    if "fast_judge" in metrics: judges = {} # has tables of its own, on other sets than the paper's
     facts, out = lambda m: m.get("facts_pct"), []
     base = arms.get("base", {})
     rows = [[a.replace("_", " "), cell(m, "facts_pct"), _gain(facts(m), facts(base)), cell({"x": paper}, "x", 2), _gain(paper, ARMS["base"][2]), name or "–", what]
@@ -100,6 +106,7 @@ def results_tables(
     rows = [[v, cell(judges[v], "bacc"), _gain(judges[v].get("bacc"), judges.get("vanilla", {}).get("bacc")), cell({"x": paper}, "x"), _gain(paper, JUDGES["vanilla"][1]), cell(judges[v], "unparsed_pct"), name or "–"]
             for v in in_order(judges, JUDGES) for name, paper in [JUDGES.get(v, ("", None))]]
     out.append(Table("Evaluator: balanced accuracy, beside the paper's", ["variant", "ours, %", "over label only", "paper, %", "over label only", "unparsed, %", "in the paper"], rows, f"A reply without a label counts as wrong. {WORLDS}") if rows else _later("Evaluator: balanced accuracy", "r3_evaluator_test"))
+    if not rows and "fast_judge" in metrics: out.pop()
     styles = list(dict.fromkeys(s for m in judges.values() for s in m.get("by_style") or {}))
     if styles: out.append(Table("Evaluator: balanced accuracy by style of document or set", ["variant", *styles], [[v, *(cell(judges[v].get("by_style") or {}, s) for s in styles)] for v in in_order(judges, JUDGES)]))
     if fast := metrics.get("fast_judge"): out += fast_judge_tables(fast)

@@ -8,7 +8,7 @@ __all__ = ['world_of', 'calls_of', 'model_of', 'teacher_of', 'pick', 'build_tool
            'train_evaluator', 'train_fast_judge', 'kept_apart', 'asked_of', 'test_evaluator', 'tested_models',
            'evaluator_metrics', 'as_claim', 'test_parts', 'fast_judge_metrics', 'rule_metrics', 'fast_judge_report']
 
-# %% ../nbs/14a_stages.ipynb #df7c0c27
+# %% ../nbs/14a_stages.ipynb #e200ac9c
 import json
 from dataclasses import replace
 from functools import lru_cache
@@ -21,7 +21,7 @@ from .calls import Calls
 from .benchmarks import BENCHMARKS, load_benchmark
 from .base import build_base, check_base, known_facts
 from .evidence import KnowledgeBase, ToolCall, Toolbox, TripleStore, build_kb, build_triples
-from .calibration import calibration_error, calibration_pictures, embedding_cosine, fit_temperature, measure, plot_reliability, reliability, sharpen, tune_threshold, word_overlap
+from .calibration import calibration_error, calibration_pictures, embedding_cosine, fit_overlap, fit_temperature, log_odds, measure, plot_reliability, reliability, sharpen, tune_threshold, word_overlap
 from .corpora import load_factscore, split_groups
 from .data import FACTSCORE_FILES, on_disk, public_split
 from .evaluate import bootstrap_ci, judge_summary
@@ -185,7 +185,7 @@ def evaluator_rows(
         return a + b + fa + fb
     return resumable(path, [part for _, part in pieces(train, chunk)], work, desc="augment")
 
-# %% ../nbs/14a_stages.ipynb #20b9981a
+# %% ../nbs/14a_stages.ipynb #8bf6b4c8
 def variants(
     p: Profile,
 ) -> list[str]:
@@ -213,16 +213,19 @@ def train_fast_judge(
     out,          # folder to appear
     base: str,    # the model to start from
 ) -> dict:        # the training record
-    "Train a cross-encoder; then fit its temperature and threshold on training documents that were kept from it."
+    "Train a cross-encoder; then fit the weight of shared words, temperature and threshold on training documents that were kept from it."
     fit, held = ([e for e in part if e.corpus != variant.removeprefix("without_")] for part in kept_apart(p, train))
     print(f"{variant}: {len(fit)} claims to train on, {len(held)} to calibrate on", flush=True)
     done = train_cross_encoder(fit, out, base, p.evaluator_epochs, p.evaluator_lr, p.evaluator_batch, p.max_length, p.seed, p.evaluator_claims if variant == "crossencoder" else p.left_out_claims)
     if not load_reading(out).held:
         probs = CrossEncoderJudge(out).score([(e.claim, e.documents) for e in held], progress=True)
-        temperature = fit_temperature(probs, [e.supported for e in held])
-        save_reading(out, replace(load_reading(out), temperature=temperature, threshold=tune_threshold(held, sharpen(probs, temperature)), held=len(held)))
+        weight, centre = fit_overlap(probs, held)
+        mixed = (log_odds(probs) + weight * (np.array(word_overlap(held)) - centre)).tolist()
+        temperature = fit_temperature([float(1 / (1 + np.exp(-z))) for z in mixed], [e.supported for e in held])
+        probs = [float(1 / (1 + np.exp(-z / temperature))) for z in mixed]
+        save_reading(out, replace(load_reading(out), temperature=temperature, threshold=tune_threshold(held, probs), held=len(held), overlap=weight, centre=centre))
     reading = load_reading(out)
-    return {"rows": done["claims"], "steps": done["steps"], "loss": done["loss"], "temperature": reading.temperature, "threshold": reading.threshold, "held": reading.held}
+    return {"rows": done["claims"], "steps": done["steps"], "loss": done["loss"], "temperature": reading.temperature, "threshold": reading.threshold, "overlap": reading.overlap, "held": reading.held}
 
 def kept_apart(
     p: Profile,
@@ -279,7 +282,7 @@ def as_claim(
     "A human-judged claim as the judge wants it; its id leads back to the example."
     return Claim(response_id=e.id, text=e.claim, topic=e.topic, start=0, end=0)
 
-# %% ../nbs/14a_stages.ipynb #02729678
+# %% ../nbs/14a_stages.ipynb #253590ec
 def test_parts(
     p: Profile,
     test: list[JudgedClaim],
@@ -306,7 +309,7 @@ def fast_judge_metrics(
         calibration[part] = {"claims": len(gold), "ece_before": calibration_error(before, gold), "ece_after": calibration_error(after, gold),
                              "unread_pct": 100 * sum(j.truncated for j in judged if j) / len(gold), "bins_before": reliability(before, gold), "bins_after": reliability(after, gold)}
     main = readings["crossencoder"]
-    return {"cross_encoder": scores, "calibration": calibration, "temperature": main.temperature, "threshold": main.threshold, "held": main.held}
+    return {"cross_encoder": scores, "calibration": calibration, "temperature": main.temperature, "threshold": main.threshold, "overlap": main.overlap, "held": main.held}
 
 def rule_metrics(
     p: Profile,

@@ -97,14 +97,14 @@ def figures(part="documents"):
     bins = reliability([.2, .8], [False, True])
     fast = {j: {p: {"<qags>": one, "mean": one} for p in ("documents", "sets", "left_out")} for j in ("cross_encoder", "word_overlap", "cosine", "always_yes")}
     errors = {"claims": 200, "ece_before": 12., "ece_after": 4., "unread_pct": 3., "bins_before": bins, "bins_after": bins}
-    return {"profile": "demo", "seed": 0, "fast_judge": fast | {"calibration": {p: errors for p in ("documents", "sets", "left_out")}, "temperature": 1.5, "threshold": .44, "held": 300}}
+    return {"profile": "demo", "seed": 0, "fast_judge": fast | {"calibration": {p: errors for p in ("documents", "sets", "left_out")}, "temperature": 1.5, "threshold": .44, "overlap": 2., "held": 300}}
 
 def test_tables_have_every_figure():
     found = figures()
     tables = fast_judge_tables(found["fast_judge"])
     assert [len(t.rows) for t in tables] == [2, 2, 2, 3]
     text, sheet = results_text(found), results_csv(found)
-    for words in ("70.0 [66.0, 74.0]", "71.0 [67.0, 75.0]", "left out in turn", "66.4 on LLM-AggreFact", "Temperature 1.50"): assert words in text
+    for words in ("70.0 [66.0, 74.0]", "71.0 [67.0, 75.0]", "left out in turn", "66.4 on LLM-AggreFact", "temperature 1.50"): assert words in text
     for line in ("fast_judge.cross_encoder.left_out.<qags>.tuned,71.0,67.0,75.0,", "fast_judge.calibration.sets.ece_after,4.0,,,"): assert line in sheet.splitlines()
     assert not any("r6_generator_test" in t.note for t in results_tables(found))
 
@@ -114,6 +114,12 @@ def test_report_shows_the_fast_judge(tmp_path):
     page = write_report(tmp_path).read_text()
     assert page.count("data:image/png") == 1 and (tmp_path / "figures/reliability.png").is_file()
     assert "&lt;qags&gt;" in page and "<qags>" not in page and "r4_preferences" not in page
+
+def test_a_fast_judge_is_not_put_beside_the_papers_evaluators():
+    found = figures() | {"evaluator": {"crossencoder": {"bacc": 70., "bacc_ci": [66., 74.], "unparsed_pct": 0., "by_style": {"qags": {"bacc": 70.}}}}}
+    assert [t.title for t in results_tables(found) if t.title.startswith("Evaluator")] == []
+    assert [t.title for t in results_tables({k: v for k, v in found.items() if k != "fast_judge"}) if t.title.startswith("Evaluator")]
+    assert {len(r) for t in fast_judge_tables(found["fast_judge"])[:3] for r in [t.head, *t.rows]} == {9}
 
 # The stages, on public data and a judge that needs no training
 
