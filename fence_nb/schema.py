@@ -54,7 +54,7 @@ class Record(BaseModel):
             object.__setattr__(self, "id", f"{self.kind[:2].lower()}-{hashlib.sha256(body.encode()).hexdigest()[:12]}")
         return self
 
-# %% ../nbs/00_schema.ipynb #e120e675
+# %% ../nbs/00_schema.ipynb #5e5824b3
 class Document(Record):
     "A piece of evidence and where it came from."
     text: str = Field(min_length=1)
@@ -62,6 +62,7 @@ class Document(Record):
     source: str = "given"   # given | search | kb | kg: the tool that returned it
     query: str = ""         # what the tool was asked
     truncated: bool = False # the text was cut to fit
+    found: str = Field("", exclude_if=lambda v: not v) # redirect | fuzzy: how a knowledge base came from the query to the page; empty, and in no id: by its title or by words
 
 class Prompt(Record):
     "A request to the generator, about one topic."
@@ -92,7 +93,7 @@ class Claim(Record):
     start: int = Field(ge=0) # first character of its sentence in the response
     end: int = Field(ge=0)   # one past the last
 
-# %% ../nbs/00_schema.ipynb #72f2f7d5
+# %% ../nbs/00_schema.ipynb #e18eb2a6
 class Judgment(Record):
     "A critique and a label for one claim; `probs` is the softmax over the three label words, when the judge offers it."
     claim_id: str
@@ -102,7 +103,7 @@ class Judgment(Record):
     document_ids: list[str] = []
     judge: str = ""
     sample: int = 0
-    truncated: bool = False # a part of the documents was not read
+    truncated: bool = Field(False, exclude_if=lambda v: not v) # a part of the documents was not read; in no id when all was
 
 class Revision(Record):
     "What was done about one claim, and why."
@@ -133,7 +134,7 @@ class Failure(Record):
     reason: str      # unparsed | tool | truncated | empty | error
     detail: str = ""
 
-# %% ../nbs/00_schema.ipynb #35b9f975
+# %% ../nbs/00_schema.ipynb #7b93ccd5
 class JudgedClaim(Record):
     "A claim that humans judged against given documents. Binary corpora leave `label` empty when it is not supported."
     claim: str = Field(min_length=1)
@@ -144,8 +145,8 @@ class JudgedClaim(Record):
     group: str = ""   # what must not be split between train and test: an article, a person
     split: str = ""
     topic: str = ""
-    context: str = ""  # what was said before, in a dialogue
-    critique: str = "" # a human's reason, where a set has one
+    context: str = Field("", exclude_if=lambda v: not v)  # what was said before, in a dialogue; in no id when empty
+    critique: str = Field("", exclude_if=lambda v: not v) # a human's reason, where a set has one; in no id when empty
 
     def agrees(self, label: Label) -> bool:
         "Whether a judge's label equals the human's, as finely as the human said it."

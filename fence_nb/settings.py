@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import fence_nb
 from .schema import InputError
 
-# %% ../nbs/01_settings.ipynb #2f91fdd5
+# %% ../nbs/01_settings.ipynb #b7dc8f41
 def _split(value: Any) -> Any: return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -47,7 +47,7 @@ class Profile(BaseModel):
     base_model: str                  # what generator and evaluator start from
     teacher: str                     # writes critiques and tool calls; `scripted` in the miniature
     evaluator: Literal["lm", "crossencoder"]
-    knowledge_base: str              # a file of `fence kb`; empty: none
+    knowledge_base: str              # a file of `fence kb build`; empty: none
     search: str                      # none, or a row of `search.PROVIDERS`
     search_url: str                  # where it lives; empty: at its documented address
     graph: str                       # none, wikidata, google, or a file of triples

@@ -37,7 +37,7 @@ from .tools import load_embedder, model_prices, open_calls, web_tools
 from .train import TrainArgs, train_sft
 from .world import STYLES, World, human_judgments, sources
 
-# %% ../nbs/14a_stages.ipynb #30629c9d
+# %% ../nbs/14a_stages.ipynb #0fb6b575
 def world_of(
     p: Profile,
 ) -> World:
@@ -81,7 +81,7 @@ def build_tools(
     if p.task == "corpora": return Toolbox({})
     if p.task != "mini":
         if not p.knowledge_base or not Path(p.place(p.knowledge_base)).is_file():
-            raise InputError(f"settings: knowledge_base = {p.knowledge_base}: no such file; build it with `fence kb`")
+            raise InputError(f"settings: knowledge_base = {p.knowledge_base}: no such file; build it with `fence kb build`")
         calls = calls_of(p)
         tools = {"kb": KnowledgeBase(p.place(p.knowledge_base))} | web_tools(calls, p.search, p.search_url, p.place(p.graph))
         return Toolbox(tools, p.top_documents, load_embedder(p.place(p.embedder)), calls.map)

@@ -44,7 +44,7 @@ def command(name: str, bad: str, tmp_path, model: str) -> list[str]:
             "score kb": ["score", "--responses", responses, "--kb", bad, "--model", model, "--out", out],
             "score human": ["score", "--human", bad],
             "revise": ["revise", "--responses", bad, "--kb", kb, "--model", model, "--out", out],
-            "kb": ["kb", bad, "--out", out]}[name]
+            "kb": ["kb", "build", bad, "--out", out]}[name]
 
 
 def refused(capsys, tmp_path, argv: list[str], *words: str) -> None:
@@ -199,7 +199,7 @@ def test_score(endpoint, tmp_path, capsys):
     second = rows[0]["claims"][1]
     assert second["label"] == "Contradictory" and "Ada was born in Torin. Ada taught at Velm."[second["start"]:second["end"]] == "Ada taught at Velm."
     # The same documents as a knowledge base; a sentence that cannot be split counts, and is listed.
-    assert main(["kb", kb, "--out", str(tmp_path / "docs.db")]) == 0
+    assert main(["kb", "build", kb, "--out", str(tmp_path / "docs.db")]) == 0
     odd = lines(tmp_path / "odd.jsonl", GOOD["responses"] | {"id": "z", "text": "Ada was born in Torin. This is garbled."})
     assert main(["score", "--responses", odd, "--kb", str(tmp_path / "docs.db"), "--model", endpoint]) == 1
     text, err = capsys.readouterr()
