@@ -37,7 +37,7 @@ ORIENTATION = "Balanced accuracy, %, against people. Thresholds are tuned on tra
 KEPT = {"critique_kept_pct": ("Examples with a critique that agrees with the label", 77.2), "tools_kept_pct": ("Examples with tool documents that agree with the label", 54.1)}
 WORLDS = "Two worlds: our figures come from this run's own topics, documents and judge, the paper's from Llama3-8B-chat with other topics and another judge. Only direction and order compare, not the size of a figure."
 
-# %% ../nbs/13c_results.ipynb #7f5f172b
+# %% ../nbs/13c_results.ipynb #f1914cf7
 @dataclass(frozen=True)
 class Table:
     "Rows of text under a title; a note that must not get lost stands below."
@@ -114,6 +114,8 @@ def results_tables(
     rows = [[what, cell(kept, key), f"{paper:.1f}"] for key, (what, paper) in KEPT.items() if key in kept]
     out.append(Table("Augmentation: kept because it agrees with the human label", ["", "ours, %", "paper, %"], rows) if rows else _later("Augmentation", "r1_evaluator_data"))
     if not rows and "r1_evaluator_data" in (metrics.get("seconds") or {}): out.pop() # a profile without a teacher
+    if len(kept.get("by_set") or []) > 2: # one set, and all of them together, are the same
+        out.append(Table("Augmentation, set by set", ["set", "examples", "with a critique, %", "with tool documents, %"], [[r["corpus"], str(r["examples"]), cell(r, "critique_kept_pct"), cell(r, "tools_kept_pct")] for r in kept["by_set"]]))
     return out
 
 # %% ../nbs/13c_results.ipynb #b190a225
