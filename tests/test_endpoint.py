@@ -21,6 +21,7 @@ from fence_nb.lm import EndpointLM, ScriptedLM, TransformersLM, open_lm
 from fence_nb.prompts import FULL, TERSE, VERDICT, judge_prompt, verdict
 from fence_nb.schema import Claim, Document, InputError, JudgedClaim, Label
 from fence_nb.settings import load_profile
+from fence_nb.evidence import Toolbox
 from fence_nb.stages import as_claim, evaluator_examples
 
 BASE = ROOT / "data/mini/base"
@@ -73,7 +74,7 @@ def test_transformers_serve(serve, tmp_path):
 def test_same_labels_as_the_local_backend(serve, toy_run):
     "The evaluator of a run of the miniature gives the same records here and through the server: labels and critiques."
     evaluator = toy_run["run"] / "r2_evaluator/full"
-    test = evaluator_examples(load_profile("toy", {"evaluator_test_claims": "60"}))[1]
+    test = evaluator_examples(load_profile("toy", {"evaluator_test_claims": "60"}), Toolbox({}))[1]
     lm = open_lm(serve(evaluator))
     far, failed = judge_claims(lm, [(as_claim(e), e.documents) for e in test], TERSE, probs=lm.weighs)
     near, unread = judge_claims(TransformersLM(str(evaluator)), [(as_claim(e), e.documents) for e in test], TERSE, probs=False)
