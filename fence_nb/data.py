@@ -4,19 +4,18 @@
 
 # %% auto #0
 __all__ = ['SETS', 'FACTSCORE_FILES', 'FACTSCORE_URL', 'KNOWN', 'all_sets', 'on_disk', 'data_list', 'as_table', 'known_files',
-           'changed_files', 'raw_counts', 'data_check', 'split_digest', 'write_split', 'public_split']
+           'changed_file', 'changed_files', 'raw_counts', 'data_check', 'split_digest', 'write_split', 'public_split']
 
-# %% ../nbs/04d_data.ipynb #e6568666
+# %% ../nbs/04d_data.ipynb #96c9edec
 import hashlib
-import random
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .benchmarks import BENCHMARKS, load_benchmark
-from .corpora import CORPORA, Corpus, field, join_groups, load_corpus, load_factscore, open_rows, split_groups
+from .corpora import CORPORA, Corpus, join_groups, load_corpus, load_factscore, open_rows, split_groups
 from .dialogue import DIALOGUE
 from .passages import PASSAGES
 from .schema import InputError, JudgedClaim, Label, atomic_write
@@ -60,87 +59,107 @@ def as_table(
     right = [all(isinstance(r[h], int) for r in rows) for h in head]
     return "\n".join("  ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in zip(line, width, right)).rstrip() for line in cells)
 
-# %% ../nbs/04d_data.ipynb #6ebe05d7
+# %% ../nbs/04d_data.ipynb #55e89e24
+# folder, then name:bytes:first 12 hex digits of the SHA-256, of each file
 KNOWN = """
-begin/cmu-dog/begin_dev_cmu.tsv 531393 9482294df23cf08a
-begin/topicalchat/begin_dev_tc.tsv 656931 d799a8cb3635de41
-begin/wow/begin_dev_wow.tsv 147417 2ebfc95a1ff267e1
-begin/wow/begin_test_wow.tsv 1241097 d5c106a42042c3ab
-dialfact/testsmall.jsonl 396582 cc7c258131e08005
-factscore/ChatGPT.jsonl 773785 3dfef20105a480a4
-factscore/InstructGPT.jsonl 674078 3cc01c17bbcaf91c
-factscore/PerplexityAI.jsonl 940441 fafb65e86af8721f
-factscore/prompt_entities.txt 2108 4c852bb476e65800
-faithdial/data-audit/CTRL/ctrl_processed_cmu.csv 251638 fdf6b4fd326cc9c0
-faithdial/data-audit/CTRL/ctrl_processed_topicalchat.csv 304084 b6c6ed1c3bfeb257
-faithdial/data-audit/CTRL/ctrl_processed_wow.csv 71046 a547b236b5ab7bd6
-faithdial/data-audit/DoHA/doha_processed_cmu.csv 250546 20f4e75021bd18f0
-faithdial/data-audit/DoHA/doha_processed_topical.csv 296984 ac2f9a6edb1514b1
-faithdial/data-audit/DoHA/doha_processed_wow.csv 63144 45fd23f61e777351
-faithdial/data-audit/GPT2/gpt2_processed_cmu.csv 246479 a74c0a9ebfa1603a
-faithdial/data-audit/GPT2/gpt2_processed_topical.csv 305611 7d13fa3258783f76
-faithdial/data-audit/GPT2/gpt2_processed_wow.csv 69189 a74dcc1b8427fb91
-faithdial/data-audit/gold/cmu.csv 275728 91aff154c342c1a9
-faithdial/data-audit/gold/topical.csv 362859 4bd585d91e2c2e59
-faithdial/data-audit/gold/wow.csv 70445 0237ccc1472e9426
-frank/benchmark_data.json 5456632 7f5e317945418024
-frank/human_annotations.json 1300094 c15c61833a008612
-frank/selected_documents.txt 8703 1997c020b5311275
-frank/test_split.txt 6191 3687e15b89ee86b9
-frank/validation_split.txt 2513 594093212cb66220
-prompts/TruthfulQA.csv 308896 14315bb1fb95dfe1
-prompts/factscore_labeled_entities.jsonl 18045 80f8a75bfaf1d92c
-prompts/factscore_unlabeled_entities.txt 5456 6bd1707b16917db5
-prompts/popqa_2000.jsonl 252624 04b3f8609a795362
-prompts/simple_qa_test_set.csv 1406943 70d9c2f68dc8a358
-q2/cross_annotation.csv 264290 b9c92dcf44b93fc8
-q2/dodeca_consistent.csv 58201 f3960661a527f8d4
-q2/dodeca_inconsistent.csv 64076 e8c97dcf7db823f6
-q2/memnet_consistent.csv 60365 2e9b32dbc35d9708
-q2/memnet_inconsistent.csv 63169 6d80a4a2d513799a
-qags/mturk_cnndm.jsonl 413451 93ed8a2751274c94
-qags/mturk_xsum.jsonl 403017 1a3b01284fbc9291
-ragtruth_readme_sample/response.jsonl 1195 a3a61800212da026
-ragtruth_readme_sample/source_info.jsonl 14496 e2f79f9a1c07148d
-summacoz/summacoz_inconsistent.jsonl 8528455 caf6707ffa7c3bd6
-wice/data/entailment_retrieval/claim/dev.jsonl 3490479 67531ca79bde4c81
-wice/data/non_supported_tokens/dev.jsonl 1265080 1210abca2f258281
-wice/data/non_supported_tokens/train.jsonl 3135348 04591c07fdeead5a
-wice/entailment_inputs/oracle_chunks/claim/dev.jsonl 2058627 ae33170930d690cb
-xsum_hallucination/eval_scores_xsum_summaries.csv 128017 fde96ed571db0995
-xsum_hallucination/factuality_annotations_xsum_summaries.csv 539518 8809cc2fcb470c91
-xsum_hallucination/hallucination_annotations_xsum_summaries.csv 1494736 db22cbbcdb5d9c4b
-xsum_hallucination/xsum_documents.jsonl 788278 b3d03a409323abe0
+begin LICENSE:107:cd97aa30978e
+begin/cmu-dog LICENSE:18566:5cae4a69c3c7 NOTICE:2626:b8dcafc36b2f begin_dev_cmu.tsv:531393:9482294df23c
+begin/topicalchat LICENSE:11349:94b1f359428a NOTICE:11980:543150a8b878 begin_dev_tc.tsv:656931:d799a8cb3635
+begin/wow LICENSE:18566:5cae4a69c3c7 NOTICE:19286:3206f4c41ec7 begin_dev_wow.tsv:147417:2ebfc95a1ff2 begin_test_wow.tsv:1241097:d5c106a42042
+dialfact LICENSE.txt:1507:0f3764c856b8 testsmall.jsonl:396582:cc7c258131e0
+factscore ChatGPT.jsonl:773785:3dfef20105a4 InstructGPT.jsonl:674078:3cc01c17bbca LICENSE:1066:fd147c8f9043 PerplexityAI.jsonl:940441:fafb65e86af8
+factscore prompt_entities.txt:2108:4c852bb476e6
+faithdial LICENSE:1068:237b7285cdd6
+faithdial/data-audit README.md:828:bb8bb8582a46
+faithdial/data-audit/CTRL ctrl_processed_cmu.csv:251638:fdf6b4fd326c ctrl_processed_topicalchat.csv:304084:b6c6ed1c3bfe ctrl_processed_wow.csv:71046:a547b236b5ab
+faithdial/data-audit/DoHA doha_processed_cmu.csv:250546:20f4e75021bd doha_processed_topical.csv:296984:ac2f9a6edb15 doha_processed_wow.csv:63144:45fd23f61e77
+faithdial/data-audit/GPT2 gpt2_processed_cmu.csv:246479:a74c0a9ebfa1 gpt2_processed_topical.csv:305611:7d13fa325878 gpt2_processed_wow.csv:69189:a74dcc1b8427
+faithdial/data-audit/gold cmu.csv:275728:91aff154c342 topical.csv:362859:4bd585d91e2c wow.csv:70445:0237ccc1472e
+frank LICENSE:1073:3ac303fd4e49 benchmark_data.json:5456632:7f5e31794541 human_annotations.json:1300094:c15c61833a00 selected_documents.txt:8703:1997c020b531
+frank test_split.txt:6191:3687e15b89ee validation_split.txt:2513:594093212cb6
+prompts TruthfulQA.csv:308896:14315bb1fb95 factscore_labeled_entities.jsonl:18045:80f8a75bfaf1 factscore_unlabeled_entities.txt:5456:6bd1707b1691 popqa_2000.jsonl:252624:04b3f8609a79
+prompts simple_qa_test_set.csv:1406943:70d9c2f68dc8
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_20th-century-events.jsonl:8126:667f7a41aa89 longfact-concepts_US-foreign-policy.jsonl:11098:a78507b2afc1 longfact-concepts_accounting.jsonl:7268:1ea30d8aff46
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_architecture.jsonl:7458:8c053bf8ba75 longfact-concepts_astronomy.jsonl:7425:300b92ca635d longfact-concepts_biology.jsonl:7354:c1a7a7b240c1
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_business-ethics.jsonl:9548:02739beb5987 longfact-concepts_celebrities.jsonl:7391:1e59f39690e5 longfact-concepts_chemistry.jsonl:8999:860c33031847
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_clinical-knowledge.jsonl:10046:d8a69a087d01 longfact-concepts_computer-science.jsonl:8697:2a816de0cba7 longfact-concepts_computer-security.jsonl:10034:a0b31c6356ee
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_economics.jsonl:6838:908e627d2090 longfact-concepts_electrical-engineering.jsonl:8973:70eba45bab8b longfact-concepts_gaming.jsonl:8746:80b4ba8ad476
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_geography.jsonl:8971:8f6f512eb8e0 longfact-concepts_global-facts.jsonl:7460:272d27d510d6 longfact-concepts_history.jsonl:8687:14f0c966daa6
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_immigration-law.jsonl:8396:b1a924ff6234 longfact-concepts_international-law.jsonl:8750:dfb2ac8f9a7d longfact-concepts_jurisprudence.jsonl:13715:10f2ac065c13
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_machine-learning.jsonl:7361:9ffedf93cb53 longfact-concepts_management.jsonl:7757:42d153efc27a longfact-concepts_marketing.jsonl:7971:6176419b87da
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_mathematics.jsonl:7661:f6a491df0384 longfact-concepts_medicine.jsonl:7728:9528d585471f longfact-concepts_moral-disputes.jsonl:7852:4908941983d6
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_movies.jsonl:6262:16e00c29e3ff longfact-concepts_music.jsonl:7288:a4109ca4aa36 longfact-concepts_philosophy.jsonl:7617:5d23fd845b9c
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_physics.jsonl:7914:60e0132e2681 longfact-concepts_prehistory.jsonl:9298:581710ec67a0 longfact-concepts_psychology.jsonl:8741:8a9b87bf809d
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_public-relations.jsonl:8113:eae6b6cd7797 longfact-concepts_sociology.jsonl:7274:082072192dfb longfact-concepts_sports.jsonl:7037:03557e5265b5
+prompts/longfact/longfact-concepts_gpt4_01-10-2024_noduplicates longfact-concepts_virology.jsonl:9678:9b8d481f01d4 longfact-concepts_world-religions.jsonl:14007:afbe9261e3e7
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_20th-century-events.jsonl:4303:943e2678bb7d longfact-objects_US-foreign-policy.jsonl:3974:ea4b76b8b340 longfact-objects_accounting.jsonl:4333:65b3a2d5ae8e
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_architecture.jsonl:4469:8b9ed9dde06b longfact-objects_astronomy.jsonl:3862:f5cae5a6f674 longfact-objects_biology.jsonl:3564:fb924b2054ad
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_business-ethics.jsonl:4336:e5751f425369 longfact-objects_celebrities.jsonl:3245:49f73c948dd9 longfact-objects_chemistry.jsonl:5052:7ded054b9986
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_clinical-knowledge.jsonl:3432:1f76ed1c0f6c longfact-objects_computer-science.jsonl:3508:9be705c8de94 longfact-objects_computer-security.jsonl:3706:dd5be7741ff9
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_economics.jsonl:4047:9493764c64bf longfact-objects_electrical-engineering.jsonl:4785:e890ffcbcecc longfact-objects_gaming.jsonl:3831:3c236628af11
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_geography.jsonl:3745:f796d3653237 longfact-objects_global-facts.jsonl:3766:b9a63b774e5a longfact-objects_history.jsonl:3947:6a14e12c4bbe
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_immigration-law.jsonl:4060:cdc06d034120 longfact-objects_international-law.jsonl:4105:9726f12e53d1 longfact-objects_jurisprudence.jsonl:3455:1e7070ceb769
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_machine-learning.jsonl:3701:bf3c170313b5 longfact-objects_management.jsonl:4122:9d468f71742a longfact-objects_marketing.jsonl:4520:01e1291b17e3
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_mathematics.jsonl:3268:23767fc9c096 longfact-objects_medicine.jsonl:3387:10172af00244 longfact-objects_moral-disputes.jsonl:4646:3a8376938fbb
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_movies.jsonl:3518:50f1803caec4 longfact-objects_music.jsonl:3669:417c9ff6f58d longfact-objects_philosophy.jsonl:3293:61a0b8d749a5
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_physics.jsonl:4219:b20319072cfc longfact-objects_prehistory.jsonl:3411:e93b85fdb833 longfact-objects_psychology.jsonl:4428:50b1d0d262e6
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_public-relations.jsonl:4835:290006a49b1a longfact-objects_sociology.jsonl:3280:4c4cf18edb01 longfact-objects_sports.jsonl:3377:f52f8a27c5b5
+prompts/longfact/longfact-objects_gpt4_01-12-2024_noduplicates longfact-objects_virology.jsonl:3489:7ddc6f3e67ec longfact-objects_world-religions.jsonl:3936:740ee6012b66
+q2 LICENSE.txt:1086:52412d7bc7ce README.txt:557:5bd6e167d1d1 cross_annotation.csv:264290:b9c92dcf44b9 dodeca_consistent.csv:58201:f3960661a527
+q2 dodeca_inconsistent.csv:64076:e8c97dcf7db8 memnet_consistent.csv:60365:2e9b32dbc35d memnet_inconsistent.csv:63169:6d80a4a2d513
+qags mturk_cnndm.jsonl:413451:93ed8a275127 mturk_xsum.jsonl:403017:1a3b01284fbc
+ragtruth_readme_sample LICENSE:1071:b7fd7d6bdfe0 response.jsonl:1195:a3a61800212d source_info.jsonl:14496:e2f79f9a1c07
+summacoz LICENSE:11357:c71d239df917 summacoz_inconsistent.jsonl:8528455:caf6707ffa7c
+wice LICENSE.md:950:f96619e6c5d3
+wice/data/entailment_retrieval/claim dev.jsonl:3490479:67531ca79bde
+wice/data/non_supported_tokens dev.jsonl:1265080:1210abca2f25 train.jsonl:3135348:04591c07fdee
+wice/entailment_inputs/oracle_chunks/claim dev.jsonl:2058627:ae33170930d6
+xsum_hallucination eval_scores_xsum_summaries.csv:128017:fde96ed571db factuality_annotations_xsum_summaries.csv:539518:8809cc2fcb47 hallucination_annotations_xsum_summaries.csv:1494736:db22cbbcdb5d
+xsum_hallucination xsum_documents.jsonl:788278:b3d03a409323
 """
 
 @lru_cache
-def known_files() -> dict[str, tuple[int, str]]: # path below the data folder -> bytes, first 16 hex digits of its SHA-256
+def known_files() -> dict[str, tuple[int, str]]: # path below the data folder -> bytes, digest
     "The files that our counts were checked on."
-    rows = (line.rsplit(" ", 2) for line in KNOWN.strip().splitlines())
-    return {path: (int(size), digest) for path, size, digest in rows}
+    lines = (line.split() for line in KNOWN.strip().splitlines())
+    rows = ((folder, *entry.rsplit(":", 2)) for folder, *entries in lines for entry in entries)
+    return {f"{folder}/{name}": (int(size), digest) for folder, name, size, digest in rows}
 
+# %% ../nbs/04d_data.ipynb #f1f00e30
+def changed_file(
+    path,
+    size: int,   # bytes of the file known
+    digest: str, # the first hex digits of its SHA-256
+) -> tuple[str, bool]: # how it differs, in a few words, and whether that is damage; empty: not at all
+    "Whether a file is the one known, another one, or a damaged one."
+    data = Path(path).read_bytes()
+    if hashlib.sha256(data).hexdigest().startswith(digest): return "", False
+    try: data.decode()
+    except UnicodeDecodeError as e: return f"invalid UTF-8 at byte {e.start}; save the file as UTF-8", True
+    if b"\0" in data: return "zero bytes between the letters, as in UTF-16; save the file as UTF-8", True
+    if len(data) < size: return f"{len(data):,} bytes, the file known has {size:,}; is it cut? fetch it again", True
+    return "another release than the one that our counts were checked on, or changed", False
+
+# %% ../nbs/04d_data.ipynb #6dcd52fb
 def changed_files(
     files: tuple[str, ...], # those that the loaders of a set need
     folder,
-) -> tuple[list[str], list[str]]: # failures, notes: a line each
-    "How the files of a set differ from those known. Files beside the needed ones (splits, lists) count as well."
-    tops = {str(Path(f).parent) if Path(f).parts[0] == "prompts" else Path(f).parts[0] for f in files}
-    failures, notes = [], []
-    for path, (size, digest) in known_files().items():
-        needed = path in files or any(Path(path).match(f) for f in files)
-        if not needed and (Path(path).parts[0] not in tops or Path(path).parts[0] == "prompts"): continue
-        here = Path(folder, path)
-        if not here.is_file(): notes.append(f"{here}: missing; it is part of the release, though nothing here needs it")
-        elif here.stat().st_size < size: failures.append(f"{here}: {here.stat().st_size:,} bytes, the file known has {size:,}; is it cut? fetch it again")
-        elif hashlib.sha256(here.read_bytes()).hexdigest()[:16] != digest: notes.append(f"{here}: another release than the one that our counts were checked on, or changed")
-    return failures, notes
+) -> list[tuple[Path, str, bool]]: # path, how it differs, whether that is damage
+    "The files of a set that differ from those known. Files beside the needed ones count as well; benchmarks share a folder, so theirs are the needed ones only."
+    top, out = Path(files[0]).parts[0], []
+    for path, known in known_files().items():
+        if path in files or (top != "prompts" and path.startswith(f"{top}/")):
+            here = Path(folder, path)
+            words, bad = changed_file(here, *known) if here.is_file() else ("missing; it is part of the release, though nothing here reads it", False)
+            if words: out.append((here, words, bad))
+    return out
 
-# %% ../nbs/04d_data.ipynb #8910d6de
+# %% ../nbs/04d_data.ipynb #65d32456
 def raw_counts(
     counts: Counter, # (label as published, whether it became a claim) -> rows
 ) -> str:
     "Labels as published, in words."
-    return ", ".join(f"{'' if claim else '- '}{raw} {n}" for (raw, claim), n in counts.items())
+    return "; ".join(f"{'' if claim else '- '}{raw} {n}" for (raw, claim), n in counts.items())
 
 def _of_set(name: str, corpus: Corpus, folder) -> list[dict[str, Any]]:
     found, rows = list(corpus.rows(folder)), []
@@ -166,18 +185,19 @@ def data_check(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str], list[str]]: # counts of judged sets; counts of prompts; failures, notes: a line each
     "Read every row of every set that is here."
     folder, rows, prompts, failures, notes = Path(folder), [], [], [], []
-    def attempt(name: str, files: tuple[str, ...], work) -> list:
+    def attempt(name: str, files: tuple[str, ...], work: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
         if not Path(folder, files[0]).parent.is_dir() and not Path(folder, Path(files[0]).parts[0]).is_dir(): return []
         if gone := on_disk(files, folder)[1]: # nothing to read
-            if len(gone) == len(files) and name in BENCHMARKS and not set(files) & set(known_files()): return [] # benchmarks share a folder
-            (notes if name in BENCHMARKS else failures).extend(f"{name}: {folder / f}: missing; fetch it again, or see: fence data list" for f in gone)
+            none = len(gone) == len(files) and name in BENCHMARKS # they share a folder, so that is no damage
+            if none and not set(files) & set(known_files()): return []
+            (notes if none else failures).extend(f"{name}: {folder / f}: missing; fetch it again, or see: fence data list" for f in gone)
             return []
-        bad, odd = changed_files(files, folder)
+        words, done, changed = "", [], changed_files(files, folder)
         try: done = work()
-        except InputError as e: # what a reader says comes first; a file is named once
-            words, done = " ".join(str(e).split()), []
-            bad, odd = [words, *(b for b in bad if Path(b.split(": ")[0]).name not in words)], [o for o in odd if Path(o.split(": ")[0]).name not in words]
-        failures.extend(f"{name}: {b}" for b in bad); notes.extend(f"{name}: {o}" for o in odd)
+        except InputError as e: words = " ".join(str(e).split())
+        rest = [c for c in changed if str(c[0]) not in words] # what a reader says of a file comes first
+        if words and (len(rest) < len(changed) or not any(bad for *_, bad in rest)): failures.append(f"{name}: {words}") # otherwise it stumbled in a good file over what a damaged one lacks
+        for path, how, bad in rest: (failures if bad else notes).append(f"{name}: {path}: {how}")
         return done
     for name, corpus in SETS.items(): rows += attempt(name, corpus.files, lambda: _of_set(name, corpus, folder))
     rows += attempt("factscore", FACTSCORE_FILES, lambda: [_of_factscore(folder/file) for file in FACTSCORE_FILES])
@@ -186,9 +206,9 @@ def data_check(
             found = load_benchmark(name, folder)
             return [{"benchmark": name, "kind": b.kind, "rows": len(found), "published": b.published, "groups": len({r.group for r in found if r.group})}]
         prompts += attempt(name, b.files, count)
-    return rows, prompts, failures, list(dict.fromkeys(notes))
+    return rows, prompts, failures, notes
 
-# %% ../nbs/04d_data.ipynb #1e9a2699
+# %% ../nbs/04d_data.ipynb #df2e5976
 def split_digest(
     train: list[JudgedClaim],
     test: list[JudgedClaim],
@@ -197,13 +217,17 @@ def split_digest(
     return hashlib.sha256("\n".join(sorted([f"train {r.id}" for r in train] + [f"test {r.id}" for r in test])).encode()).hexdigest()[:16]
 
 def write_split(
-    path, # the file to appear: one id a line, with its side
+    path, # the file to appear: the digest, then side, set, document and id of each claim
     train: list[JudgedClaim],
     test: list[JudgedClaim],
+    how: str = "", # for the first line, such as the seed and the share
 ) -> str: # the digest
-    "Write a split to disk."
-    with atomic_write(path) as f: f.writelines(f"{side}\t{r.corpus}\t{r.id}\n" for side, rs in (("train", train), ("test", test)) for r in rs)
-    return split_digest(train, test)
+    "Write a split to disk, with its digest."
+    digest = split_digest(train, test)
+    with atomic_write(path) as f:
+        f.write(f"# split {digest}{how and ', '}{how}\n")
+        f.writelines(f"{side}\t{r.corpus}\t{r.group}\t{r.id}\n" for side, rs in (("train", train), ("test", test)) for r in rs)
+    return digest
 
 def public_split(
     folder,                    # the data folder
@@ -213,7 +237,8 @@ def public_split(
     seed: int = 0,
     more: list[JudgedClaim] = (), # claims of sets that need tools to load
 ) -> tuple[list[JudgedClaim], list[JudgedClaim]]: # training, test
-    "Public sets, split by document. A training claim about a document that an unseen set holds too is a test claim; sets with one label only are trained on, never tested on."
+    "Public sets, split by document. A training claim about a document that an unseen set holds too is a test claim; sets with one label only are trained on, never tested on. Raises: `InputError` if one of them is to be a test, and as the loaders."
+    if bad := next((n for n in unseen if n in SETS and SETS[n].train_only), None): raise InputError(f"settings: unseen_corpora = {bad}: has one label only, so nothing can be measured on it; take it out, or move it to corpora")
     records = join_groups([r for name in dict.fromkeys([*names, *unseen]) for r in load_corpus(name, folder, SETS)] + list(more))
     train, test = split_groups(records, test_share, seed)
     held = {r.group for r in records if r.corpus in unseen}

@@ -50,7 +50,7 @@ def rows_begin(
                                                   Label.SUPPORTED if yes else None, yes, place, field(row, "message", str, place))
             yield RawRow(stem, raw, claim)
 
-# %% ../nbs/04a_dialogue.ipynb #60226557
+# %% ../nbs/04a_dialogue.ipynb #d48b7a21
 _YES, _NO, _PART, _NONE = (Label.SUPPORTED, True), (Label.UNVERIFIED, False), (None, False), None
 FAITHDIAL_LABELS = {"entailment": _YES, "entailment,uncooperative": _YES, "entailmentt,uncooperative": _YES, "entailment. uncooperative": _YES,
                     "hallucination": _NO, "hallucinated": _NO, "entailment,hallucination": _PART, "partial hallucination": _PART,
@@ -70,39 +70,40 @@ def rows_faithdial(
         for i, (place, row) in enumerate(open_rows(Path(folder, file)), 1):
             raw = field(row | {label: field(row, label, str, place).strip().lower()}, label, str, place, FAITHDIAL_LABELS)
             text, source, meaning = field(row, reply, str, place), field(row, knowledge, str, place), FAITHDIAL_LABELS[raw]
-            claim = turn("faithdial", part, f"{part}-{i}", text, [("", source)], *meaning, place, field(row, "history", str, place)[-1000:]) if meaning and source.strip() and text.strip() else None
+            before = field(row, "history", str, place).strip()
+            claim = turn("faithdial", part, f"{part}-{i}", text, [("", source)], *meaning, place, "" if before == "[]" else before) if meaning and source.strip() and text.strip() else None
             yield RawRow(part, (raw or "blank") + ", no knowledge" * bool(meaning and not source.strip()) + ", no reply" * bool(meaning and not text.strip()), claim)
 
-# %% ../nbs/04a_dialogue.ipynb #2e2d4bf7
+# %% ../nbs/04a_dialogue.ipynb #263ce4d4
 TURN_LABELS = ("Hallucination", "Entailment", "Generic", "Uncooperative")
+FAITHDIAL_CORPUS_FILES = tuple(f"faithdial_corpus/{f}.json" for f in ("train", "valid", "test"))
 
 def rows_faithdial_corpus(
     path, # train.json, valid.json, test.json, or .jsonl with a turn a line
-) -> Iterator[RawRow]:
+) -> Iterator[RawRow]: # of a turn: what the labels speak of, then the rewriting
     "Turns of the FaithDial corpus. Source: Dziri et al. 2022, huggingface.co/datasets/McGill-NLP/FaithDial."
+    part = Path(path).stem
     for i, (place, row) in enumerate(open_rows(path), 1):
-        turns = [t for t in field(row, "utterances", list, place) if isinstance(t, dict) and t.get("speaker", "Wizard") == "Wizard"] if "utterances" in row else [row]
+        turns = [t for t in field(row, "utterances", list, place) if not isinstance(t, dict) or t.get("speaker", "Wizard") == "Wizard"] if "utterances" in row else [row]
         for j, t in enumerate(turns, 1):
-            at, part = f"{place}: turn {j}" if len(turns) > 1 else place, Path(path).stem
+            at = f"{place}: turn {j}" if "utterances" in row else place
             labels = [field({"BEGIN": b}, "BEGIN", str, at, TURN_LABELS) for b in field(t, "BEGIN", list, at)]
-            source, before = field(t, "knowledge", str, at), " ".join(field(t, "history", list, at)[-1:])
-            old = (field(t, "original_response", (str, type(None)), at) or "").strip()
-            def made(text: str, which: str, label: Label | None) -> JudgedClaim: return turn("faithdial_corpus", part, f"{part}-{i}-{j}-{which}", text, [("", source)], label, label is Label.SUPPORTED, at, before)
-            raw = ",".join(labels) or "blank"
-            empty = not old and not {"Entailment", "Hallucination"} & set(labels)
-            yield RawRow(part, f"response, {raw}", None if empty else made(field(t, "response", str, at), "new", Label.SUPPORTED))
-            if old: yield RawRow(part, f"original_response, {raw}", made(old, "old", None if "Entailment" in labels else Label.UNVERIFIED) if "Hallucination" in labels else None)
+            meaning = FAITHDIAL_LABELS[",".join(l for l in ("entailment", "hallucination") if l.capitalize() in labels)]
+            source, before = field(t, "knowledge", str, at), field(t, "history", list, at)
+            said, old = field(t, "response", str, at), (field(t, "original_response", (str, type(None)), at) or "").strip()
+            def made(which: str, text: str, label: Label | None, supported: bool) -> JudgedClaim:
+                return turn("faithdial_corpus", part, f"{part}-{i}-{j}-{which}", text, [("", source)], label, supported, at, str(before[-1]) if before else "")
+            yield RawRow(part, f"{'original' if old else 'response'}: {','.join(labels) or 'blank'}", made("old" if old else "new", old or said, *meaning) if meaning else None)
+            if old: yield RawRow(part, "rewritten", made("new", said, *_YES))
 
-FAITHDIAL_CORPUS_FILES = tuple(f"faithdial_corpus/{f}.json" for f in ("train", "valid", "test"))
-
-# %% ../nbs/04a_dialogue.ipynb #d0852d50
+# %% ../nbs/04a_dialogue.ipynb #efb436b8
 Q2_LABELS = {"0": True, "1": False}
 Q2_FILES = ("q2/cross_annotation.csv", *(f"q2/{s}_{k}.csv" for s in ("dodeca", "memnet") for k in ("consistent", "inconsistent")))
 
 def rows_q2(
     folder, # holds q2/
 ) -> Iterator[RawRow]:
-    "Q2, two replies a row. Source: Honovich et al. 2021, github.com/orhonovich/q-squared@cab6027d."
+    "Q2, two replies a row; the rows of the other four files make no claim. Source: Honovich et al. 2021, github.com/orhonovich/q-squared@cab6027d."
     seen = {}
     for i, (place, row) in enumerate(open_rows(Path(folder, Q2_FILES[0])), 1):
         for system in ("dodeca", "memnet"):
@@ -114,8 +115,9 @@ def rows_q2(
         for place, row in open_rows(Path(folder, file)):
             key = system, field(row, "response", str, place).strip(), field(row, "knowledge", str, place).strip()
             if (kind == "consistent") not in seen.get(key, ()): raise InputError(f"{place}: field 'response': not {kind} in {Q2_FILES[0]}; all five files must be of one release")
+            yield RawRow(Path(file).stem, f"{kind}, repeated", None)
 
-# %% ../nbs/04a_dialogue.ipynb #0f8bbd8c
+# %% ../nbs/04a_dialogue.ipynb #0ffaa976
 DIALFACT_LABELS = {"SUPPORTS": Label.SUPPORTED, "REFUTES": Label.CONTRADICTORY, "NOT ENOUGH INFO": Label.UNVERIFIED}
 DIALFACT_FILES = ("dialfact/testsmall.jsonl",)
 
@@ -125,11 +127,12 @@ def rows_dialfact(
     "DialFact, row by row. Source: Gupta et al. 2022, github.com/salesforce/DialFact@d400b250."
     for place, row in open_rows(Path(folder, DIALFACT_FILES[0])):
         raw, kind = field(row, "response_label", str, place, DIALFACT_LABELS), field(row, "type_label", str, place, ("factual", "personal"))
-        pieces = [p.partition(" content: ") for p in field(row, "evidence_touse", str, place).removeprefix("title: ").split(" ### title: ")]
-        found = [(title.strip(), text) for title, _, text in pieces if text.strip()]
-        if not found: raise InputError(f"{place}: field 'evidence_touse': no evidence in {pieces[0][0][:40]!r}, expected 'title: ... content: ...'")
+        pieces = field(row, "evidence_list", list, place)
+        if bad := next((p for p in pieces if not isinstance(p, list) or len(p) < 3 or not all(isinstance(x, str) for x in p[:3])), None): raise InputError(f"{place}: field 'evidence_list': found {str(bad)[:40]!r}, expected [title, address, text, ...]")
+        found = [(title.strip(), text) for title, _, text, *_ in pieces if text.strip()]
         label, before = DIALFACT_LABELS[raw], field(row, "context", list, place)
-        yield RawRow("testsmall", f"{raw}, {kind}", turn("dialfact", "testsmall", field(row, "id", str, place), field(row, "response", str, place), found, label, label.supported, place, str(before[-1]) if before else "") if kind == "factual" else None)
+        claim = turn("dialfact", "testsmall", field(row, "id", str, place), field(row, "response", str, place), found, label, label.supported, place, str(before[-1]) if before else "") if found and kind == "factual" else None
+        yield RawRow("testsmall", f"{raw}, {kind}" + ", no evidence" * (not found), claim)
 
 # %% ../nbs/04a_dialogue.ipynb #c2d309a9
 DIALOGUE = {

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WICE_LABELS', 'WICE_FILES', 'WICE_MORE', 'RAGTRUTH_TYPES', 'RAGTRUTH_QUALITY', 'SUMMACOZ_PARTS', 'SUMMACOZ_FILES',
-           'PASSAGES', 'rows_wice', 'table_lines', 'rows_ragtruth', 'rows_summacoz']
+           'PASSAGES', 'rows_wice', 'table_lines', 'sentences', 'rows_ragtruth', 'rows_summacoz']
 
 # %% ../nbs/04b_passages.ipynb #b2d46338
 import re
@@ -39,7 +39,7 @@ def rows_wice(
             part = "/".join(Path(file).with_suffix("").parts[-2 if "tokens" in file else -3:])
             for place, row in open_rows(Path(folder, file)): yield RawRow(part, f"{field(row, 'label', str, place, WICE_LABELS)}, repeated", None)
 
-# %% ../nbs/04b_passages.ipynb #7194120e
+# %% ../nbs/04b_passages.ipynb #07b4330e
 RAGTRUTH_TYPES = {"Evident Conflict": Label.CONTRADICTORY, "Subtle Conflict": Label.CONTRADICTORY, "Evident Baseless Info": Label.UNVERIFIED, "Subtle Baseless Info": Label.UNVERIFIED}
 RAGTRUTH_QUALITY = ("good", "incorrect_refusal", "truncated")
 
@@ -52,10 +52,30 @@ def table_lines(
     if isinstance(value, list): return [line for i, v in enumerate(value, 1) for line in table_lines(v, f"{name} {i}".strip())]
     return [f"{name}: {'not given' if value is None else {True: 'yes', False: 'no'}.get(value, value) if isinstance(value, bool) else value}"]
 
-def _sentences(text: str) -> list[tuple[int, int]]:
-    "Sentences and list items, by character."
-    cuts = [0, *(m.end() for m in re.finditer(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])|\n+", text)), len(text)]
-    return [(a, b) for a, b in zip(cuts, cuts[1:]) if re.search(r"[^\W\d]", text[a:b])]
+_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])|\n+")
+_NO_END = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|St|Jr|Sr|vs|No|Inc|Ltd|Co|Gov|Sen|Rep|Gen|Col|Lt|Sgt|Rev|Ave|[ap]\.m|e\.g|i\.e)|\b[A-Z]|^\W*\d+)\.\s*$")
+
+def sentences(
+    text: str, # a response
+) -> list[tuple[int, int]]: # (start, end) of each; they cover the text, so that no span of an annotator falls between
+    "Sentences and list items, by character. A piece without letters, such as a number, goes with its neighbour."
+    out, start = [], 0
+    for m in [*_END.finditer(text), None]:
+        piece = text[start:m.end() if m else len(text)]
+        if m and "\n" not in m[0] and _NO_END.search(piece): continue
+        if re.search(r"[^\W\d]", piece): out.append((start, start + len(piece))); start += len(piece)
+    return [*out[:-1], (out[-1][0], len(text))] if out else []
+
+# %% ../nbs/04b_passages.ipynb #82aef4cd
+def _span(s: dict, text: str, at: str) -> tuple[int, int, str, Label]:
+    "Where an annotator's span stands, how it is called, and what it means. The words count where the offsets do not fit them."
+    a, b, said = field(s, "start", int, at), field(s, "end", int, at), s.get("text")
+    if isinstance(said, str) and said and text[a:b] != said:
+        found = [m.start() for m in re.finditer(re.escape(said), text)]
+        if found: a = min(found, key=lambda x: abs(x - a)); b = a + len(said)
+    if not 0 <= a < b <= len(text): raise InputError(f"{at}: field 'labels': a span from {a} to {b} in a response of {len(text)} characters; is the response whole?")
+    kind = field(s, "label_type", str, at, RAGTRUTH_TYPES)
+    return a, b, " ".join([kind, *(flag for flag in ("implicit_true", "due_to_null") if s.get(flag))]), RAGTRUTH_TYPES[kind]
 
 def rows_ragtruth(
     folder, # holds the folder `name`
@@ -73,15 +93,12 @@ def rows_ragtruth(
         if source not in sources: raise InputError(f"{place}: field 'source_id': no {source!r} in source_info.jsonl; both files must be of one release")
         (kind, document), split = sources[source], field(row, "split", str, place, ("train", "test"))
         if quality != "good": yield RawRow(kind, f"quality {quality}", None); continue
-        spans = []
-        for s in field(row, "labels", list, place):
-            a, b = field(s, "start", int, place), field(s, "end", int, place)
-            if not 0 <= a < b <= len(text): raise InputError(f"{place}: field 'labels': a span from {a} to {b} in a response of {len(text)} characters; is the response whole?")
-            spans.append((a, b, RAGTRUTH_TYPES[field(s, "label_type", str, place, RAGTRUTH_TYPES)]))
-        for i, (a, b) in enumerate(_sentences(text), 1):
-            found = {label for x, y, label in spans if x < b and y > a}
+        spans, cut = [_span(s, text, place) for s in field(row, "labels", list, place)], sentences(text)
+        if not cut: yield RawRow(kind, "no words", None)
+        for i, (a, b) in enumerate(cut, 1):
+            names, found = {n for x, y, n, _ in spans if x < b and y > a}, {l for x, y, _, l in spans if x < b and y > a}
             label = Label.SUPPORTED if not found else found.pop() if len(found) == 1 else None
-            yield RawRow(kind, label.value if label else "both kinds", check_record(JudgedClaim, dict(
+            yield RawRow(kind, " + ".join(sorted(names)) or "no span", check_record(JudgedClaim, dict(
                 id=f"ragtruth-{field(row, 'id', str, place)}-{i}", claim=" ".join(text[a:b].split()), documents=[document], supported=label is Label.SUPPORTED, label=label,
                 corpus="ragtruth", group=f"ragtruth-{source}", split=split, topic=kind), place))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fence_nb.corpora import (CORPORA, FACTSCORE_LABELS, POPULARITY, QAGS_VOTES, XSUM_TYPES, corpora_data, count_labels, join_groups,
-                              load_corpus, load_factscore, split_groups, tidy)
+                              load_corpus, load_factscore, open_rows, split_groups, tidy)
 from fence_nb.evaluate import facts_by_group, facts_summary
 from fence_nb.schema import InputError, Label, read_records, write_records
 
@@ -146,7 +146,10 @@ def test_every_damage_is_one_line(folder, file, damage):
     ("frank/human_annotations.json", '"Factuality": 1.0', '"Factuality": 3', "found 3, expected a share"),
     ("frank/human_annotations.json", '"Factuality": 1.0', '"Factuality": NaN', "found nan, expected a share"),
     ("frank/human_annotations.json", '"Factuality": 1.0', '"Factuality": "1"', "found str '1', expected float or int"),
-    ("xsum_hallucination/hallucination_annotations_xsum_summaries.csv", "NULL", "", "unknown value ''; known are NULL, intrinsic, extrinsic"),
+    ("frank/human_annotations.json", '"test"', '"train"', "row 1: field 'split': unknown value 'train'; known are test, valid"),
+    ("xsum_hallucination/hallucination_annotations_xsum_summaries.csv", "NULL", "", "summaries.csv:2: field 'hallucination_type': unknown value ''; known are NULL, intrinsic, extrinsic"),
+    ("xsum_hallucination/hallucination_annotations_xsum_summaries.csv", ",w0", "", "summaries.csv:2: 4 fields, the header names 5"),
+    ("xsum_hallucination/hallucination_annotations_xsum_summaries.csv", ",w0", ",w0,w1", "summaries.csv:2: 6 fields, the header names 5"),
     ("xsum_hallucination/hallucination_annotations_xsum_summaries.csv", "1,Gold", "2,Gold", "no document '2'"),
     ("bio.jsonl", '"S"', '"T"', "bio.jsonl:1: sentence 1: field 'label': unknown value 'T'"),
     ("bio.jsonl", '["rare", "x"]', "[]", "field 'cat'"),
@@ -164,6 +167,25 @@ def test_a_repeated_part_is_noticed(folder):
     path = folder / "frank/human_annotations.json"
     path.write_text(json.dumps(json.loads(path.read_text()) * 2))
     with pytest.raises(InputError, match="occurs twice"): load_corpus("frank", folder)
+
+def test_a_mark_before_the_text_and_blank_lines_are_no_damage(folder):
+    path = folder / CORPORA["xsum_hallucination"].files[0]
+    path.write_text('bbcid,system,summary,hallucination_type,worker_id\n1,Gold,"a\nb",NULL,w0\n\n1,Other,a,NULL,w0\n', encoding="utf-8-sig")
+    assert [place.rsplit(":", 1)[1] for place, _ in open_rows(path)] == ["2", "5"]
+    assert [r.claim for r in load_corpus("xsum_hallucination", folder)] == ["a b", "a"]
+
+def test_frank_flips_are_no_labels(folder):
+    before, path = load_corpus("frank", folder), folder / "frank/human_annotations.json"
+    path.write_text(json.dumps([r | {"Flip_OutE": 0.0, "Flip_Semantic_Frame_Errors": 0.0} for r in json.loads(path.read_text())]))
+    assert load_corpus("frank", folder) == before
+
+def test_xsum_null_rows_with_a_span_are_faithful_votes(folder):
+    path = folder / CORPORA["xsum_hallucination"].files[0]
+    head = "bbcid,system,summary,hallucination_type,hallucinated_span,worker_id\n"
+    path.write_text(head + "1,Gold,a,NULL,a span,w0\n1,Gold,a,NULL,NULL,w1\n1,Gold,a,extrinsic,a,w2\n1,Gold,a,intrinsic,a,w2\n")
+    assert [r.supported for r in load_corpus("xsum_hallucination", folder)] == [True]
+    path.write_text(head + "1,Gold,a,NULL,NULL,w0\n1,Gold,a,NULL,NULL,w1\n1,Gold,a,extrinsic,a,w1\n1,Gold,a,intrinsic,a,w2\n")
+    assert [(r.supported, r.label) for r in load_corpus("xsum_hallucination", folder)] == [(False, None)], "a worker with a span is no faithful vote"
 
 def test_split_is_stable(folder):
     rows = [r for n in CORPORA for r in load_corpus(n, folder)]

@@ -1,4 +1,4 @@
-"Public sets on disk: their counts are those of the published tables, and damage to any one file is one line that names it."
+"Public sets on disk: counts are those of the published tables, in the command and in the lessons, and damage to any one file is one line that names it."
 import json
 import os
 import re
@@ -7,14 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import SHARED, fence
+from conftest import ROOT, SHARED, fence
 
-from fence_nb.benchmarks import BENCHMARKS
-from fence_nb.corpora import RawRow, count_labels, load_corpus
-from fence_nb.data import SETS, changed_files, data_check, data_list, known_files, public_split, split_digest, write_split
-from fence_nb.dialogue import BEGIN_LABELS, DIALOGUE, FAITHDIAL_LABELS, Q2_FILES, rows_faithdial_corpus
-from fence_nb.passages import rows_ragtruth, table_lines
-from fence_nb.schema import InputError, JudgedClaim, Label
+from fence_nb.benchmarks import BENCHMARKS, LONGFACT_FILES
+from fence_nb.cli import main
+from fence_nb.data import FACTSCORE_FILES, SETS, changed_file, changed_files, data_check, data_list, known_files, public_split, split_digest, write_split
+from fence_nb.schema import InputError
 
 DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {DATA}; set FENCE_SHARED to its folder")
@@ -23,11 +21,12 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {D
 PUBLISHED = {
     "qags": {"cnndm": (491, 491, 376), "xsum": (169, 169, 82)},
     "frank": {"cnndm": (865, 865, 509), "bbc": (716, 716, 58)},
-    "xsum_hallucination": {"votes": (7910, 0, 0), "bbc": (1760, 1760, 166)},
+    "xsum_hallucination": {"votes": (7910, 0, 0), "bbc": (1760, 1760, 166), "of the world": (3970, 0, 0)},
     "begin": {"dev_cmu": (416, 59 + 278, 59), "dev_tc": (383, 74 + 307, 74), "dev_wow": (430, 430, 180), "test_wow": (3607, 1392 + 2209, 1392)},
-    "q2": {"dodeca": (544, 544, 358), "memnet": (544, 544, 270)},
+    "q2": {"dodeca": (544, 544, 358), "memnet": (544, 544, 270), **{f"{s}_{k}": (150, 0, 0) for s in ("dodeca", "memnet") for k in ("consistent", "inconsistent")}},
     "dialfact": {"testsmall": (300, 300 - 39, 99)},
     "wice": {"claim/dev": (349, 349, 115), "oracle_chunks/claim/dev": (1043, 0, 0), "non_supported_tokens/dev": (124, 0, 0), "non_supported_tokens/train": (374, 0, 0)},
+    "ragtruth_readme_sample": {"Summary": (6, 6, 5)},
     "summacoz": {"frank": (325, 325, 0), "cogensumm": (314, 314, 0), "xsumfaith": (222, 222, 0), "summeval": (97, 97, 0), "factcc": (52, 52, 0), "polytope": (10, 10, 0)},
     "factscore": {"ChatGPT": (2118 + 1250 + 370, 2118 + 1250, 2118), "InstructGPT": (1405 + 1443 + 436, 1405 + 1443, 1405), "PerplexityAI": (3254 + 551 + 187, 3254 + 551, 3254)},
 }
@@ -37,6 +36,11 @@ PUBLISHED = {
 def checked() -> tuple: return data_check(DATA)
 
 
+def published(row: dict) -> Counter:
+    "The last column of the table: label -> rows."
+    return Counter({label.removeprefix("- "): int(n) for label, _, n in (part.rpartition(" ") for part in row["labels as published"].split("; "))})
+
+
 @needs_data
 def test_counts_are_the_published_ones(checked):
     rows, prompts, failures, notes = checked
@@ -44,63 +48,63 @@ def test_counts_are_the_published_ones(checked):
     found = {name: {r["part"]: (r["rows"], r["claims"], r["supported"]) for r in rows if r["set"] == name} for name in PUBLISHED}
     assert found == PUBLISHED
     assert {p["benchmark"]: p["rows"] for p in prompts} == {"factscore_entities": 350, "factscore_labeled": 128, "truthfulqa": 573, "longfact": 1596, "popqa_2000": 1400, "simpleqa": 3028}
-    raw = {(r["set"], r["part"]): r["labels as published"] for r in rows}
-    for words in ("extrinsic 5568", "intrinsic 1824", "NULL 518"): assert words in raw["xsum_hallucination", "votes"]
-    for words in ("no error 509", "some errors 297", "an error in each sentence 59"): assert words in raw["frank", "cnndm"]
-    for words in ("no error 58", "some errors 3", "an error in each sentence 655"): assert words in raw["frank", "bbc"]
-    assert "no annotations 20" in raw["factscore", "ChatGPT"] and "sentences without facts 186" in raw["factscore", "PerplexityAI"] and "IR 436" in raw["factscore", "InstructGPT"]
-    assert "NOT ENOUGH INFO, personal 39" in raw["dialfact", "testsmall"] and "REFUTES, factual 103" in raw["dialfact", "testsmall"]
+    raw = {(r["set"], r["part"]): published(r) for r in rows}
+    assert raw["xsum_hallucination", "votes"] == {"extrinsic": 5568, "intrinsic": 1824, "NULL": 518} and raw["xsum_hallucination", "of the world"] == {"no": 3547, "yes": 399, "NULL": 24}
+    assert raw["frank", "cnndm"] == {"no error": 509, "some errors": 297, "an error in each sentence": 59} and raw["frank", "bbc"] == {"no error": 58, "some errors": 3, "an error in each sentence": 655}
+    for system, no, empty, ir in (("ChatGPT", 20, 2, 370), ("InstructGPT", 1, 10, 436), ("PerplexityAI", 11, 186, 187)):
+        assert (raw["factscore", system]["no annotations"], raw["factscore", system]["sentences without facts"], raw["factscore", system]["IR"]) == (no, empty, ir)
+    assert raw["dialfact", "testsmall"] == {"SUPPORTS, factual": 99, "REFUTES, factual": 103, "NOT ENOUGH INFO, factual": 59, "NOT ENOUGH INFO, personal": 39}
     assert all(r["supported"] + r["contradictory"] + r["unverified"] + r["open"] == r["claims"] for r in rows)
+    assert all(sum(raw[r["set"], r["part"]].values()) == r["rows"] for r in rows if r["set"] != "factscore"), "labels add up to rows"
     assert {r["set"] for r in rows} == set(SETS) - {"ragtruth", "faithdial_corpus"} | {"factscore"}, "every set that is there"
 
 
 @needs_data
-def test_faithdial_audit_adds_up(checked):
-    rows = [r for r in checked[0] if r["set"] == "faithdial"]
-    assert len(rows) == 12 and {r["part"]: r["rows"] for r in rows if r["rows"] != 200} == {"gold-cmu": 201, "gold-topical": 997, "ctrl-topical": 198}
-    of = {r["part"]: r["labels as published"] for r in rows}
-    assert "- blank 792" in of["gold-topical"] and sum(int(n) for n in re.findall(r"no knowledge (\d+)", " ".join(of.values()))) == 3
-    assert "entailmentt,uncooperative 1" in of["doha-wow"] and "entailment. uncooperative 3" in of["gpt2-cmu"] and "hallucinated 1" in of["gpt2-topical"]
+@pytest.mark.parametrize("notebook, heading, name", [
+    ("04_corpora", "QAGS", "qags"), ("04_corpora", "FRANK", "frank"), ("04_corpora", "XSum Hallucination", "xsum_hallucination"), ("04_corpora", "FActScore, human labels", "factscore"),
+    ("04a_dialogue", "BEGIN", "begin"), ("04a_dialogue", "FaithDial, the audit", "faithdial"), ("04a_dialogue", "Q2", "q2"), ("04a_dialogue", "DialFact", "dialfact"),
+    ("04b_passages", "WiCE", "wice"), ("04b_passages", "RAGTruth", "ragtruth_readme_sample"), ("04b_passages", "SummaCoz", "summacoz")])
+def test_lessons_show_the_counts(checked, notebook, heading, name):
+    cells = json.loads((ROOT / "nbs" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    pages = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown").split("\n## ")
+    page = next(p for p in pages if p.startswith(f"{heading}\n"))
+    assert "Source: " in page or "huggingface.co" in page or "github.com" in page
+    shown = {int(n) for n in re.findall(r"(?<![\w.@-])\d+(?![\w.-]*\w)", page)}
+    if name == "faithdial": wanted = {335, 214, 1, 3, 1274, 239, 128, 189, 20, 792} # of all twelve files together; test_dialogue counts them by label
+    else: wanted = {n for r in checked[0] if r["set"] == name for raw, n in published(r).items() if raw not in ("most mark a span", "consistent, repeated", "inconsistent, repeated")}
+    assert wanted and wanted <= shown
 
 
-@needs_data
-def test_pitfalls():
-    for name in (*DIALOGUE, "wice", "ragtruth_readme_sample", "summacoz"):
-        if name == "faithdial_corpus": continue
-        for r in load_corpus(name, DATA, SETS):
-            for text in (r.claim, *(d.text for d in r.documents)): assert text.strip() and "\r" not in text and "\u00a0" not in text and "(meta data)" not in text
-    q2 = load_corpus("q2", DATA, SETS)
-    assert len(q2) == 2 * 544, "the four files are contained in cross_annotation and not counted twice"
-    wice = load_corpus("wice", DATA, SETS)
-    assert len({r.id for r in wice}) == 349 and max(len(r.documents[0].text.split()) for r in wice) > 3000 and any(r.documents[0].title for r in wice)
-    fact = load_corpus("dialfact", DATA, SETS)
-    assert Counter(r.label for r in fact) == {Label.SUPPORTED: 99, Label.CONTRADICTORY: 103, Label.UNVERIFIED: 59} and sum(bool(r.context) for r in fact) > 250 and max(len(r.documents) for r in fact) >= 3
-    assert not any("content:" in d.text[:60] for r in fact for d in r.documents)
-    coz = load_corpus("summacoz", DATA, SETS)
-    assert not any(r.supported for r in coz) and all(len(r.critique) > 10 for r in coz) and SETS["summacoz"].train_only
-    one = load_corpus("ragtruth_readme_sample", DATA, SETS)
-    assert [r.label for r in one].count(Label.UNVERIFIED) == 1 and "Gaza Strip" in next(r.claim for r in one if not r.supported) and len(one) == 6
-
-
-@needs_data
-def test_summaries_that_overlap_share_their_article():
-    train, test = public_split(DATA, ["frank", "xsum_hallucination", "summacoz"], seed=1)
-    assert not {r.group for r in train} & {r.group for r in test}
-    groups = lambda name: {r.group for r in train + test if r.corpus == name}
-    assert len({r.group for r in train if r.corpus == "summacoz"} & (groups("frank") | groups("xsum_hallucination"))) > 100
-    assert "summacoz" not in {r.corpus for r in test}, "one label only: nothing is measured on it"
-
+# --- splits
 
 @needs_data
 def test_split(tmp_path):
-    sets = ["qags", "frank", "xsum_hallucination", "q2", "faithdial", "begin"]
-    train, test = public_split(DATA, sets, ["wice", "dialfact"])
-    assert write_split(tmp_path / "a.tsv", train, test) == write_split(tmp_path / "b.tsv", *public_split(DATA, sets, ["wice", "dialfact"])) == split_digest(train, test)
-    assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes() and len((tmp_path / "a.tsv").read_text().splitlines()) == len(train) + len(test)
-    assert split_digest(*public_split(DATA, sets, ["wice", "dialfact"], seed=1)) != split_digest(train, test)
-    assert {r.corpus for r in train} == set(sets) and {r.corpus for r in test} == {*sets, "wice", "dialfact"}
+    sets, unseen = ["qags", "q2", "faithdial"], ["dialfact"]
+    train, test = public_split(DATA, sets, unseen)
+    again, other = public_split(DATA, sets, unseen), public_split(DATA, sets, unseen, seed=1)
+    assert write_split(tmp_path / "a.tsv", train, test, "seed 0") == write_split(tmp_path / "b.tsv", *again, "seed 0") == split_digest(train, test) != split_digest(*other)
+    assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
+    head, *lines = (tmp_path / "a.tsv").read_text().splitlines()
+    cells = [line.split("\t") for line in lines]
+    assert head == f"# split {split_digest(train, test)}, seed 0" and [(c[0], c[1], c[2], c[3]) for c in cells] == [(s, r.corpus, r.group, r.id) for s, rs in (("train", train), ("test", test)) for r in rs]
+    assert not {c[2] for c in cells if c[0] == "train"} & {c[2] for c in cells if c[0] == "test"}, "by document"
+    assert {r.corpus for r in train} == set(sets) and {r.corpus for r in test} == {*sets, *unseen}
     assert not {d.text for r in train for d in r.documents} & {d.text for r in test for d in r.documents}
 
+
+@needs_data
+def test_summaries_that_overlap_share_their_article_and_one_label_measures_nothing():
+    train, test = public_split(DATA, ["frank", "xsum_hallucination", "summacoz"], seed=1)
+    assert not {r.group for r in train} & {r.group for r in test}
+    def groups(name: str) -> set[str]: return {r.group for r in train + test if r.corpus == name}
+    assert len({r.group for r in train if r.corpus == "summacoz"} & (groups("frank") | groups("xsum_hallucination"))) > 100
+    assert "summacoz" not in {r.corpus for r in test}
+    with pytest.raises(InputError, match="unseen_corpora = summacoz: has one label only"): public_split(DATA, ["qags"], ["summacoz"])
+
+
+# --- damage
+
+HOW = ("removed", "half", "lines", "utf-16", "latin-1")
 
 def damage(path: Path, how: str) -> bool: # False: there is nothing to damage in this way
     data = path.read_bytes()
@@ -110,28 +114,89 @@ def damage(path: Path, how: str) -> bool: # False: there is nothing to damage in
         end = data.rfind(b"\n", 0, len(data) * 2 // 3) + 1
         if end: path.write_bytes(data[:end])
         return end > 0
-    if how == "utf-16": path.write_bytes(data.decode().encode("utf-16")); return True
-    try: new = data.decode().encode("latin-1")
+    try: new = data.decode().encode(how)
     except UnicodeEncodeError: return False
     path.write_bytes(new)
     return new != data
 
 
+def plan() -> list[tuple[str, tuple[str, ...]]]:
+    "Every file of every set; of sets with many files, each file is damaged in some ways, and all ways come up."
+    needed = {f: len(c.files) for c in SETS.values() for f in c.files} | {f: 1 for f in FACTSCORE_FILES}
+    def turn(i: int, n: int) -> tuple[str, ...]: return "removed", *(HOW[1 + (i + k) % 4] for k in range(n))
+    return [(f, HOW if needed.get(f, 99) <= 2 else turn(i, 2 if f in needed else 1)) for i, f in enumerate(known_files())]
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    "Copies of sets: a folder for each."
+    home, made = tmp_path_factory.mktemp("copies"), {}
+    def copy(top: str) -> Path:
+        if top not in made:
+            shutil.copytree(DATA / top, home / top.replace("/", " ") / top, copy_function=shutil.copyfile)
+            for folder in (home / top.replace("/", " ")).rglob("*"): os.chmod(folder, 0o755 if folder.is_dir() else 0o644)
+            made[top] = home / top.replace("/", " "), data_check(home / top.replace("/", " "))[2:]
+        return made[top]
+    return copy
+
+
 @needs_data
-@pytest.mark.parametrize("file", known_files())
-def test_damage_is_one_line_that_names_the_file(tmp_path, file):
-    top = Path(file).parts[0]
-    shutil.copytree(DATA / top, tmp_path / top, copy_function=shutil.copyfile)
-    os.chmod(tmp_path / top, 0o755)
-    for folder in (tmp_path / top).rglob("*"): os.chmod(folder, 0o755 if folder.is_dir() else 0o644)
-    for how in ("removed", "half", "lines", "utf-16", "latin-1"):
-        done = damage(tmp_path / file, how)
-        failures, notes = data_check(tmp_path)[2:]
-        shutil.copyfile(DATA / file, tmp_path / file)
-        lines = failures + notes
-        if done: assert len(lines) == 1 and Path(file).name in lines[0] and "\n" not in lines[0] and len(lines[0]) < 400, (how, lines)
-        else: assert not lines
-    assert data_check(tmp_path)[2:] == ([], [])
+@pytest.mark.parametrize("file, ways", plan(), ids=lambda x: x if isinstance(x, str) else "")
+def test_damage_is_one_line_that_names_the_file(copies, file, ways):
+    top = "prompts/longfact" if file in LONGFACT_FILES else Path(file).parts[0]
+    folder, before = copies(top)
+    assert before[0] == [] and (before[1] == [] or top == "prompts/longfact"), "whole, but for the prompts that are not copied"
+    for how in ways:
+        done = damage(folder / file, how)
+        failures, notes = data_check(folder)[2:]
+        shutil.copyfile(DATA / file, folder / file)
+        lines = [line for line in failures + notes if line not in before[1]]
+        assert len(lines) == done and all(str(folder / file) in line and "\n" not in line and len(line) < 600 for line in lines), (how, lines)
+        if how != "removed": assert len(failures) == done, "damage is a failure"
+
+
+@needs_data
+def test_known_files_are_all_files():
+    here = {str(p.relative_to(DATA)) for p in DATA.rglob("*") if p.is_file() and p.name not in ("SOURCES.md", "sealed.bin")}
+    assert set(known_files()) == here and {f for c in SETS.values() for f in c.files} - here == {f for n in ("ragtruth", "faithdial_corpus") for f in SETS[n].files}
+
+
+@needs_data
+def test_a_row_short_is_noticed_and_the_others_are_read(tmp_path):
+    for top in ("q2", "ragtruth_readme_sample"):
+        shutil.copytree(DATA / top, tmp_path / top, copy_function=shutil.copyfile); os.chmod(tmp_path / top, 0o755)
+    for name, file in (("q2", "cross_annotation.csv"), ("ragtruth_readme_sample", "source_info.jsonl")): # the other files of the set miss what is gone
+        path = tmp_path / name / file
+        path.write_bytes(path.read_bytes().rstrip().rpartition(b"\n")[0] + b"\n")
+        rows, _, failures, notes = data_check(tmp_path)
+        assert not notes and len(failures) == 1 and f"{path}: " in failures[0] and "is it cut?" in failures[0] and name not in {r["set"] for r in rows} != set()
+        shutil.copyfile(DATA / name / file, path)
+    for name in ("LICENSE.txt", "README.txt"): (tmp_path / "q2" / name).unlink()
+    rows, _, failures, notes = data_check(tmp_path)
+    assert not failures and len(notes) == 2 and {r["set"] for r in rows} == {"q2", "ragtruth_readme_sample"}
+
+
+def test_another_release_is_a_note(tmp_path, monkeypatch):
+    path = tmp_path / "qags/mturk_cnndm.jsonl"
+    path.parent.mkdir()
+    row = json.dumps({"article": "a b", "summary_sentences": [{"sentence": "a", "responses": [{"worker_id": 0, "response": "yes"}]}]}) + "\n"
+    for part in ("cnndm", "xsum"): (path.parent / f"mturk_{part}.jsonl").write_text(row)
+    monkeypatch.setattr("fence_nb.data.known_files", lambda: {"qags/mturk_cnndm.jsonl": (len(row) - 9, "0" * 12), "qags/LICENSE": (3, "0" * 12), "begin/LICENSE": (3, "0" * 12)})
+    rows, _, failures, notes = data_check(tmp_path)
+    assert not failures and len(rows) == 2 and [n.split(": ")[2].split(",")[0].split(";")[0] for n in notes] == ["another release than the one that our counts were checked on", "missing"]
+    path.write_text(row.replace("yes", "maybe"))
+    failures, notes = data_check(tmp_path)[2:]
+    assert len(failures) == 1 and "unknown value 'maybe'" in failures[0] and len(notes) == 1 and "LICENSE" in notes[0], "a file is named once"
+    assert changed_files(SETS["begin"].files, tmp_path)[0][1].startswith("missing")
+
+
+@pytest.mark.parametrize("data, words, bad", [
+    (b"a\xe9", "invalid UTF-8 at byte 1", True), ("ab".encode("utf-16"), "invalid UTF-8", True), ("ab".encode("utf-16-le"), "zero bytes between the letters", True),
+    (b"", "0 bytes, the file known has 3; is it cut?", True), (b"abc", "another release", False), ("ab".encode("utf-8-sig"), "another release", False)])
+def test_how_a_file_differs(tmp_path, data, words, bad):
+    (tmp_path / "x").write_bytes(data)
+    found = changed_file(tmp_path / "x", 3, "0" * 12)
+    assert words in found[0] and found[1] is bad
 
 
 def test_nothing_here_is_no_fault(tmp_path):
@@ -140,7 +205,7 @@ def test_nothing_here_is_no_fault(tmp_path):
 
 
 @needs_data
-def test_command(tmp_path):
+def test_command(tmp_path, capsys):
     done = fence("data", "check", DATA, home=tmp_path)
     assert done.returncode == 0 and not done.stderr and "xsum_hallucination" in done.stdout and "truthfulqa" in done.stdout
     shutil.copytree(DATA / "q2", tmp_path / "q2", copy_function=shutil.copyfile)
@@ -148,46 +213,8 @@ def test_command(tmp_path):
     (tmp_path / "q2/dodeca_consistent.csv").unlink()
     done = fence("data", "check", tmp_path, home=tmp_path)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "dodeca_consistent.csv" in done.stderr
-    assert "CC BY 4.0" in fence("data", "list", DATA, home=tmp_path).stdout
+    assert main(["data", "list", str(DATA)]) == 0 and "CC BY 4.0" in capsys.readouterr().out
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert fence("data", "check", empty, home=tmp_path).returncode == 2 and fence("data", "check", tmp_path / "none", home=tmp_path).returncode == 2
-
-
-# --- forms of which no file is here
-
-def lines(path: Path, *rows: dict) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    return path
-
-
-def test_unknown_labels_stop_the_load(tmp_path):
-    for file in ("begin/cmu-dog/begin_dev_cmu.tsv",):
-        (tmp_path / file).parent.mkdir(parents=True)
-        (tmp_path / file).write_text("model_name\tdata_source\tknowledge\tmessage\tresponse\tbegin_label\nm\tcmu\tk k\tm\tr\tSomewhat\n")
-    with pytest.raises(InputError, match=r"begin_dev_cmu.tsv: row 1: field 'begin_label': unknown value 'Somewhat'; known are Fully"): list(SETS["begin"].rows(tmp_path))
-    assert set(BEGIN_LABELS) == {"Fully attributable", "Not fully attributable", "Generic"} and len(FAITHDIAL_LABELS) == 11
-
-
-def test_ragtruth(tmp_path):
-    text = "The mill is old. It burned in 1900. Nobody was hurt, sadly. It was rebuilt."
-    at = lambda words: {"start": text.index(words), "end": text.index(words) + len(words)}
-    lines(tmp_path / "ragtruth/source_info.jsonl", {"source_id": "1", "task_type": "Summary", "source_info": "The mill burned in 1901."}, {"source_id": "2", "task_type": "Data2txt", "source_info": {"a": {"b": [True, None]}}})
-    good = {"id": "1", "source_id": "1", "split": "test", "quality": "good", "response": text, "labels": [at("1900") | {"label_type": "Evident Conflict"}, at("hurt") | {"label_type": "Subtle Baseless Info", "implicit_true": True}, at("sadly") | {"label_type": "Subtle Conflict"}]}
-    path = lines(tmp_path / "ragtruth/response.jsonl", good, good | {"id": "2", "quality": "truncated"}, good | {"id": "3", "source_id": "2", "labels": []})
-    rows = list(rows_ragtruth(tmp_path))
-    assert [r.claim.label for r in rows[:4]] == [Label.SUPPORTED, Label.CONTRADICTORY, None, Label.SUPPORTED] and [r.claim.supported for r in rows[:4]] == [True, False, False, True]
-    assert rows[4] == RawRow("Summary", "quality truncated", None) and len(rows) == 9 and rows[5].claim.documents[0].text == "a b 1: yes\na b 2: not given"
-    assert table_lines({"x": 1}) == ["x: 1"] and {r.claim.group for r in rows[:4]} == {"ragtruth-1"}
-    for change, words in (({"source_id": "9"}, "no '9' in source_info"), ({"labels": [{"start": 0, "end": 999, "label_type": "Evident Conflict"}]}, "a span from 0 to 999"), ({"labels": [at("mill") | {"label_type": "Odd"}]}, "unknown value 'Odd'"), ({"quality": "bad"}, "unknown value 'bad'")):
-        lines(path, good | change)
-        with pytest.raises(InputError, match=words): list(rows_ragtruth(tmp_path))
-
-
-def test_faithdial_corpus_as_the_hub_has_it(tmp_path):
-    turn = {"dialog_idx": 1, "response": "Its harbour is from 1612.", "original_response": "It is 900 years old!", "history": ["Hi"], "knowledge": "Torin has a harbour since 1612.", "BEGIN": ["Hallucination", "Entailment"], "VRM": []}
-    rows = list(rows_faithdial_corpus(lines(tmp_path / "test.jsonl", turn, turn | {"original_response": None, "BEGIN": ["Entailment"]}, turn | {"original_response": None, "BEGIN": ["Generic"]}, turn | {"BEGIN": ["Entailment"]})))
-    assert [(r.claim and r.claim.supported, r.claim and r.claim.label) for r in rows] == [(True, Label.SUPPORTED), (False, None), (True, Label.SUPPORTED), (None, None), (True, Label.SUPPORTED), (None, None)]
-    assert rows[0].claim.context == "Hi" and len({r.claim.id for r in rows if r.claim}) == 4
-    with pytest.raises(InputError, match="test.jsonl:1: field 'BEGIN': unknown value 'Lie'"): list(rows_faithdial_corpus(lines(tmp_path / "test.jsonl", turn | {"BEGIN": ["Lie"]})))
+    for folder, words in ((empty, "holds none of the known sets"), (tmp_path / "none", "no such folder")):
+        assert main(["data", "check", str(folder)]) == 2 and words in capsys.readouterr().err
