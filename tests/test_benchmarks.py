@@ -167,7 +167,7 @@ class TestDamage:
     @pytest.mark.parametrize("text, words", [
         (HEAD + "A,Mills,Do mills fly?,No,No,Yes,url\n" * 2, "category 'Mills' has 2 questions, expected at least 3"), (HEAD, "no rows"),
         (HEAD.replace("Category", "Kind") + "A,Mills,Do mills fly?,No,No,Yes,url\n", "field 'Category': missing"), (HEAD + 'A,Mills,"Do mills', "is the file whole?"),
-        (HEAD + "A,Mills,,No,No,Yes,url\n" * 3, "row 1: field 'text'")])
+        (HEAD + "A,Mills,,No,No,Yes,url\n" * 3, "t.csv:2: field 'text'")])
     def test_truthfulqa(self, tmp_path, text, words): self.one_line(truthfulqa, tmp_path / "t.csv", text, words)
 
     def test_truthfulqa_of_2025(self, tmp_path):
