@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXTRAS', 'cmd_run', 'cmd_report', 'cmd_kb', 'cmd_data', 'cmd_doctor', 'count', 'main']
 
-# %% ../nbs/16a_cli.ipynb #2628ffb1
+# %% ../nbs/16a_cli.ipynb #68286036
 import argparse
 import importlib.util
 import json
@@ -19,6 +19,7 @@ from .commands import check_out, cmd_judge, cmd_revise, cmd_score
 from .data import as_table, data_check, data_list
 from .fetch import fetch_sets
 from .launch import StageFailed, run_profile
+from .pages import write_index
 from .plan import dry_run
 from .report import write_report
 from .results import results_text, seeds_table
@@ -27,7 +28,7 @@ from .schema import InputError, atomic_write
 from .settings import find_settings, load_profile
 from .wikipedia import build_from
 
-# %% ../nbs/16a_cli.ipynb #ef321e99
+# %% ../nbs/16a_cli.ipynb #3e759db4
 def _overrides(args: argparse.Namespace) -> dict[str, str]:
     out = {}
     for pair in args.set:
@@ -50,20 +51,23 @@ def cmd_run(
         words, ready = dry_run(resolved)
         print(words)
         return 0 if ready else 1
-    if not args.seeds:
+    try: seeds = [int(s) for s in args.seeds.split(",")] if args.seeds else [] if args.seed is not None else list(resolved.seeds)
+    except ValueError: raise InputError(f"--seeds {args.seeds}: expected numbers with commas, such as 0,1,2") from None
+    if not seeds:
         print(results_text(run_profile(args.profile, run, overrides, stages)))
         print(f"\nmetrics: {run / 'metrics.json'}\nreport:  {run / 'report.html'}")
         return 0
-    try: seeds = [int(s) for s in args.seeds.split(",")]
-    except ValueError: raise InputError(f"--seeds {args.seeds}: expected numbers with commas, such as 0,1,2") from None
-    found = {}
+    found, overrides = {}, overrides | {"seeds": ",".join(map(str, seeds))}
     for seed in seeds:
         print(f"seed {seed}", file=sys.stderr, flush=True)
-        found[seed] = run_profile(args.profile, run.with_name(f"{run.name}-seed{seed}"), overrides | {"seed": seed}, stages)
+        found[seed] = run_profile(args.profile, run / f"seed{seed}", overrides | {"seed": seed}, stages)
     table = seeds_table(found)
-    write_json(run.with_name(f"{run.name}-seeds.json"), {str(s): m for s, m in found.items()})
-    with atomic_write(run.with_name(f"{run.name}-seeds.md")) as f: f.write(table + "\n")
+    write_json(run / "seeds.json", {str(s): m for s, m in found.items()})
+    with atomic_write(run / "seeds.md") as f: f.write(table + "\n")
     print(table)
+    if resolved.studies and not stages:
+        run_profile(args.profile, run, overrides, study=True)
+        print(f"\nstudy: {run / 'report.html'}, tables in {run / 'tables'}")
     return 0
 
 def cmd_report(
@@ -71,7 +75,7 @@ def cmd_report(
 ) -> int:                     # exit code
     "Write the report of a run again, and print its tables."
     if not Path(args.run).is_dir(): raise InputError(f"{args.run}: no such folder; give the folder of a run, such as data/runs/mini")
-    page = write_report(args.run)
+    page = write_index(args.run, f"FenCE study: {Path(args.run).resolve().name}") if Path(args.run, "pages.json").is_file() else write_report(args.run)
     if (metrics := read_json(Path(args.run, "metrics.json"))): print(results_text(metrics))
     print(page)
     return 0
@@ -131,7 +135,7 @@ def cmd_doctor(
     for p in problems: print(p, file=sys.stderr)
     return 1 if problems else 0
 
-# %% ../nbs/16a_cli.ipynb #9bcad0f2
+# %% ../nbs/16a_cli.ipynb #fe1f8e90
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None: self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
@@ -159,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     p = command("run", cmd_run, "run a profile of settings.ini", "fence run --profile mini --seed 1 --set rounds=2 --run data/runs/two-rounds")
     p.add_argument("--profile", required=True, help="a section of settings.ini")
     p.add_argument("--seed", type=int, help="instead of the profile's")
-    p.add_argument("--seeds", metavar="N,N", help="run once for each, in RUN-seedN, and print a table")
+    p.add_argument("--seeds", metavar="N,N", help="run once for each, in RUN/seedN, and print a table; default: those of the profile")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a parameter; may be repeated")
     p.add_argument("--run", metavar="DIR", help="the run folder; default data/runs/PROFILE")
     p.add_argument("--stages", metavar="LIST", help="such as r1,r2 or r1..r3 or r4..")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['StageFailed', 'choose_stages', 'check_parameters', 'run_profile']
 
-# %% ../nbs/15a_launch.ipynb #21a2bcef
+# %% ../nbs/15a_launch.ipynb #1ae1c8a3
 import os
 import sys
 import threading
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from .pages import write_index
 from .report import write_report
 from .runs import changes, gather_metrics, notebook_fingerprint, peak_rss_mb, read_json, write_json
 from .schema import InputError
@@ -53,7 +54,7 @@ def check_parameters(
     for name in names:
         if name not in found: raise InputError(f"{notebook.name}: unknown parameter {name!r}; its parameters cell has {', '.join(found)}")
 
-# %% ../nbs/15a_launch.ipynb #c649a9d4
+# %% ../nbs/15a_launch.ipynb #176fe681
 class _Relay:
     "Passes on what a kernel prints, and says that it is alive when it prints nothing."
     def __init__(self, out: TextIO, every: float = 8.): self.out, self.every, self.last, self.stop, self.fresh = out, every, time.time(), threading.Event(), True
@@ -101,6 +102,7 @@ def run_profile(
     overrides: dict | None = None,    # parameter -> value
     stages: list[str] | None = None,  # see `choose_stages`; default: those of the profile
     out: TextIO | None = None,        # where progress goes; default standard error
+    study: bool = False,              # the study notebooks of the profile, over the seeds that lie in the run folder
 ) -> dict:                            # the run's metrics
     """Execute the run notebooks of a profile, in order, skipping what is done.
 
@@ -110,9 +112,9 @@ def run_profile(
     resolved = load_profile(profile, overrides)
     run = Path(run).resolve() if run else resolved.root / "data" / "runs" / profile
     if run.exists() and not run.is_dir(): raise InputError(f"{run}: a file; give a folder for the run")
-    notebooks = {f.stem: f for f in sorted((resolved.root / "nbs" / "runs").glob("r[0-9]*.ipynb"))}
+    notebooks = {f.stem: f for f in sorted((resolved.root / "nbs" / "runs").glob(f"{'s' if study else 'r'}[0-9]*.ipynb"))}
     if not notebooks: raise InputError(f"{resolved.root}/nbs/runs: no run notebooks; run inside a copy of the repository")
-    chosen = choose_stages(list(notebooks), stages or list(resolved.stages))
+    chosen = choose_stages(list(notebooks), stages or list(resolved.studies if study else resolved.stages))
     parameters = dict(profile=profile, run=str(run), overrides=overrides or {})
     for name in chosen: check_parameters(notebooks[name], list(parameters))
     def say(text: str) -> None: out.write(text + "\n"); out.flush()
@@ -133,5 +135,5 @@ def run_profile(
     metrics = read_json(run / "metrics.json")
     if ran or not (run / "report.html").exists():
         metrics = gather_metrics(run, peak_rss_mb())
-        with _kernel_environment(run, resolved.task == "mini"): say(f"report: {write_report(run)}") # matplotlib has a cache, too
+        with _kernel_environment(run, resolved.task == "mini"): say(f"report: {write_index(run, f'FenCE study: {profile}') if study else write_report(run)}") # matplotlib has a cache, too
     return metrics

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ASSUMED', 'Need', 'tried', 'model_need', 'needs', 'Work', 'work_of', 'gpu_hours', 'dry_run']
 
-# %% ../nbs/15b_plan.ipynb #65522e72
+# %% ../nbs/15b_plan.ipynb #86086201
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -16,9 +16,10 @@ from .calls import Calls
 from .data import all_sets, as_table, on_disk
 from .endpoint import EndpointLM
 from .evidence import KnowledgeBase
-from .generator_stages import arm_sets, policies, test_prompts, training_prompts
+from .generator_stages import policies, test_prompts, training_prompts
 from .graph import open_graph
 from .lm import check_model
+from .recipes import arms_of
 from .schema import InputError
 from .search import PROVIDERS, SearchEngine
 from .settings import Profile, load_profile
@@ -80,7 +81,7 @@ def needs(
         out.append(Need("unsloth", "extra", "here") if importlib.util.find_spec("unsloth") else Need("unsloth", "extra", "missing", "optional; pip install -e .[unsloth] on a machine with a GPU makes training faster"))
     return out
 
-# %% ../nbs/15b_plan.ipynb #f1a4cd6f
+# %% ../nbs/15b_plan.ipynb #ba8ff4e5
 ASSUMED = { # name -> (value, why)
     "examples": (20000, "training claims, when the corpora are not here to be counted"),
     "claims": (30, "claims in a response; the human-labelled FActScore answers hold 26 to 35"),
@@ -137,14 +138,15 @@ def work_of(
     responses = p.n_prompts * p.n_candidates
     yield Work("r4", "candidates", "generator", p.n_prompts, p.n_prompts * a["question"], responses * p.max_new_tokens)
     yield from assessed("r4", responses)
-    for _ in policies(p):
+    for _ in policies(p) + policies(p, "self"):
         bad = int(responses * a["claims"] * a["wrong"])
         yield Work("r4", "known or not", "generator", bad, bad * a["question"], bad * 4)
         yield Work("r4", "rewrites and continuations", "generator", responses * p.rounds, responses * p.rounds * a["question"], responses * p.rounds * p.max_new_tokens // 2)
         yield from assessed("r4", responses)
     long = a["question"] + p.max_new_tokens
     pairs = p.n_prompts * (p.max_pairs or p.n_candidates * (2 * p.n_candidates - 1) - (2 * p.n_candidates - p.top_k) * (2 * p.n_candidates - p.top_k - 1) // 2)
-    yield Work("r5", "preference rows", "training", len(arm_sets(p)), int(len(arm_sets(p)) * long * (p.n_prompts * p.top_k * p.sft_epochs + 4 * pairs * p.dpo_epochs)))
+    sft, more = {a.sft for a in arms_of(p) if a.sft}, [a for a in arms_of(p) if a.folder != a.sft]
+    yield Work("r5", "SFT rows and pairs", "training", len(sft) + len(more), int(long * (len(sft) * p.n_prompts * p.top_k * p.sft_epochs + len(more) * 4 * pairs * p.dpo_epochs)))
     tests = (len(p.arms) + 1) * len(p.eval_temperatures) * p.n_test_prompts * p.eval_samples
     yield Work("r6", "test responses", "generator", tests, tests * a["question"], tests * p.max_new_tokens)
     yield from assessed("r6", tests)

@@ -6,7 +6,7 @@
 __all__ = ['ARMS', 'JUDGES', 'FAST', 'ORIENTATION', 'KEPT', 'WORLDS', 'PAGE_CSS', 'Table', 'cell', 'fast_judge_tables',
            'in_order', 'results_tables', 'table_html', 'results_table', 'results_text', 'results_csv', 'seeds_table']
 
-# %% ../nbs/13c_results.ipynb #da458fe4
+# %% ../nbs/13c_results.ipynb #614de84f
 import csv, io, re, textwrap
 from dataclasses import dataclass
 from html import escape
@@ -14,15 +14,12 @@ from itertools import zip_longest
 
 from .figures import value_ci
 from .overlap import N_WORDS, OVERLAP_HEAD, overlap_rows
+from .recipes import RECIPES
 from .views import CSS
 
-# %% ../nbs/13c_results.ipynb #8f824ff9
+# %% ../nbs/13c_results.ipynb #635e7a36
 ARMS = { # arm -> what it is, the paper's name for it, its share of facts on FActScore
-    "base": ("the chat model as it comes", "Llama3-8B-chat", 50.96),
-    "sft": ("supervised step of fence only", "SFT + FenCE", 56.26),
-    "facttune": ("unrevised candidates ranked, then DPO", "FactTune-FS", 58.45),
-    "edit_all": ("everything corrected, nothing removed", "Edit + Coarse", 64.37),
-    "fence": ("lesser-known facts removed, the rest corrected", "FenCE", 65.41),
+    "base": ("the chat model as it comes", "Llama3-8B-chat", 50.96), **{name: (r.what, r.paper, r.facts_pct) for name, r in RECIPES.items()},
     "shorter": ("base, cut at random to as few claims as fence", "", None),
 } # Source: FenCE (arXiv 2410.18359), Llama3-8B-chat
 JUDGES = { # variant -> the paper's name for it, its mean balanced accuracy on LLM-AggreFact
@@ -37,7 +34,7 @@ ORIENTATION = "Balanced accuracy, %, against people. Thresholds are tuned on tra
 KEPT = {"critique_kept_pct": ("Examples with a critique that agrees with the label", 77.2), "tools_kept_pct": ("Examples with tool documents that agree with the label", 54.1)}
 WORLDS = "Two worlds: our figures come from this run's own topics, documents and judge, the paper's from Llama3-8B-chat with other topics and another judge. Only direction and order compare, not the size of a figure."
 
-# %% ../nbs/13c_results.ipynb #f1914cf7
+# %% ../nbs/13c_results.ipynb #203c87cf
 @dataclass(frozen=True)
 class Table:
     "Rows of text under a title; a note that must not get lost stands below."
@@ -96,7 +93,7 @@ def results_tables(
     facts, out = lambda m: m.get("facts_pct"), []
     base = arms.get("base", {})
     rows = [[a.replace("_", " "), cell(m, "facts_pct"), _gain(facts(m), facts(base)), cell({"x": paper}, "x", 2), _gain(paper, ARMS["base"][2]), name or "–", what]
-            for a in in_order(arms, ARMS) for m, (what, name, paper) in [(arms[a], ARMS.get(a, ("", "", None)))]]
+            for a in in_order(arms, ARMS) for m, (what, name, paper) in [(arms[a], ARMS.get(a, (f"{a.partition('@')[0]} with {a.partition('@')[2].replace('+', ', ')}", "", None)))]]
     out.append(Table("Share of facts, beside the paper's", ["arm", "ours, %", "over base", "paper, %", "over base", "in the paper", "what it is"], rows, WORLDS) if rows else _later("Share of facts", "r6_generator_test"))
     if not rows and "fast_judge" in metrics: out.pop() # a profile without a generator
     for at, pick in [("1.0", lambda m: m), ("0.7", lambda m: m.get("at_0.7") or {})]:

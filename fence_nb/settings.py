@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import fence_nb
 from .schema import InputError
 
-# %% ../nbs/01_settings.ipynb #b7dc8f41
+# %% ../nbs/01_settings.ipynb #b369f45a
 def _split(value: Any) -> Any: return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -42,7 +42,9 @@ class Profile(BaseModel):
 
     task: Literal["mini", "corpora", "llm"]
     seed: Count
+    seeds: Annotated[tuple[Count, ...], BeforeValidator(_split)] # runs of a study; empty: one run, of `seed`
     stages: Names                    # run notebooks, such as r1..r3; empty: all
+    studies: Names                   # study notebooks over the seeds, such as s1..s4; empty: none
     prompts: Literal["full", "terse"]
     base_model: str                  # what generator and evaluator start from
     teacher: str                     # writes critiques and tool calls; `scripted` in the miniature
@@ -89,14 +91,23 @@ class Profile(BaseModel):
     max_pairs: Count                 # of a prompt; 0 = all
     empty_score: Share               # of a response without claims
     pair_rule: Literal["share", "pareto"] # when one response is preferred to another
+    pair_floor: Share                # of the prompt's most supported claims, that a chosen response has
+    pair_margin: Share               # between the scores of a pair
+    pair_gap: Share                  # between the lengths of a pair; 1 = any
     sft_lr: Rate
     sft_epochs: Rate
     sft_batch: Some
     dpo_lr: Rate
     dpo_beta: Rate
+    dpo_loss: Literal["sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired", "apo_zero", "apo_down", "discopop", "sigmoid_norm"] # TRL's name
     dpo_sft_weight: Heat             # of an SFT loss on the chosen side
+    mask_true: bool                  # supported sentences of the rejected side teach nothing
     dpo_epochs: Rate
     dpo_batch: Some
+    grpo_lr: Rate
+    grpo_steps: Some
+    grpo_samples: Annotated[int, Field(ge=2)] # responses to a prompt, in a step
+    grpo_rewards: Numbers            # weights of share of supported claims, number of supported claims, refusal
     eval_temperatures: Numbers
     eval_samples: Some               # responses to each test prompt
     bootstrap: Some                  # resamples for intervals

@@ -26,7 +26,7 @@ def test_end_to_end(toy_run):
     assert sum(found["seconds"].values()) < 90 and found["peak_rss_mb"] < 4096
     assert found["profile"] == "toy" and set(found["seconds"]) == set(STAGES)
     assert set(found["evaluator"]) == {"base", "vanilla", "critique", "full"}
-    assert {"base", "sft", "fence", "facttune", "edit_all", "shorter"} <= set(found["generator"])
+    assert {"base", "sft", "fence", "facttune", "edit_coarse", "shorter"} <= set(found["generator"])
     for variant in found["evaluator"].values(): assert variant["bacc_ci"] is None or variant["bacc_ci"][0] <= variant["bacc"] <= variant["bacc_ci"][1]
     for arm in found["generator"].values():
         assert {f"{k}{ci}" for k in ("facts_pct", "supported_per_response", "claims_per_response", "refusal_pct", "unparsed_pct") for ci in ("", "_ci")} <= set(arm) and "at_0.7" in arm
