@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['training_prompts', 'test_prompts', 'file_prompts', 'sample_responses', 'policies', 'preference_records',
-           'self_records', 'training_sets', 'preference_metrics', 'train_generators', 'beside_the_sets',
-           'test_generator', 'assessor_of', 'response_labels', 'answer_rows', 'generator_metrics', 'arm_results',
-           'popularity_series']
+           'self_records', 'training_sets', 'preference_metrics', 'train_generators', 'generator_cards',
+           'preferences_card', 'beside_the_sets', 'test_generator', 'assessor_of', 'response_labels', 'answer_rows',
+           'generator_metrics', 'arm_results', 'truthful_answers', 'truthfulqa_metrics', 'popularity_series']
 
-# %% ../nbs/14b_generator_stages.ipynb #aabee1d6
+# %% ../nbs/14b_generator_stages.ipynb #3dfade37
 from collections import Counter
 from pathlib import Path
 
+from .benchmarks import truthfulqa
+from .cards import data_card, generator_words, model_card
 from .claims import sentence_spans, split_responses
 from .evidence import Toolbox
 from .evaluate import facts_by_group, facts_summary, shorter_control
@@ -25,24 +27,28 @@ from .schema import Claim, Failure, InputError, Judgment, Label, Preference, Pro
 from .settings import Profile
 from .stages import base_path, build_tools, model_of, pick, teacher_of, world_of
 from .train import TrainArgs, train_dpo, train_sft
+from .truthfulqa import JUDGES as TRUTH_JUDGES, by_claims, check_judge, choice_figures, truth_figures, weigh_answers, yes_or_no
 from .world import gold_label, read_claim
 
-# %% ../nbs/14b_generator_stages.ipynb #457b7341
+# %% ../nbs/14b_generator_stages.ipynb #ab0c380b
 def training_prompts(p: Profile) -> list[Prompt]:
     "The prompts that preferences are built on."
-    return world_of(p).prompts("preferences", p.n_prompts) if p.task == "mini" else file_prompts(p)[:p.n_prompts]
+    return world_of(p).prompts("preferences", p.n_prompts) if p.task == "mini" else file_prompts(p)[0]
 
 def test_prompts(p: Profile) -> list[Prompt]:
     "The prompts that generators are tested on; none is a training prompt."
-    return world_of(p).prompts("test", p.n_test_prompts) if p.task == "mini" else file_prompts(p)[p.n_prompts:p.n_prompts + p.n_test_prompts]
+    return world_of(p).prompts("test", p.n_test_prompts) if p.task == "mini" else file_prompts(p)[1]
 
-def file_prompts(p: Profile) -> list[Prompt]:
-    "One topic a line. Raises: `InputError` for a missing file or too few topics."
+def file_prompts(p: Profile) -> tuple[list[Prompt], list[Prompt]]: # for training, for tests
+    "One topic a line; or TruthfulQA's CSV file, which has a split of its own. Raises: `InputError` for a missing file or too few topics."
     path = Path(p.place(p.prompts_file))
-    if not path.is_file(): raise InputError(f"settings: prompts_file = {p.prompts_file}: no such file; give a file with one topic a line")
-    topics = [t.strip() for t in path.read_text(encoding="utf-8").splitlines() if t.strip()]
-    if len(topics) < p.n_prompts + p.n_test_prompts: raise InputError(f"settings: prompts_file = {p.prompts_file}: has {len(topics)} topics, n_prompts + n_test_prompts = {p.n_prompts + p.n_test_prompts}; give more topics or ask for fewer")
-    return [Prompt(text=f"Tell me a bio of {t}.", topic=t) for t in topics]
+    if not path.is_file(): raise InputError(f"settings: prompts_file = {p.prompts_file}: no such file; give a file with one topic a line, or TruthfulQA.csv")
+    if path.suffix == ".csv": train, test = ([q.prompt for q in truthfulqa(path) if q.prompt.split == part] for part in ("train", "test"))
+    else:
+        topics = [t.strip() for t in path.read_text(encoding="utf-8").splitlines() if t.strip()]
+        train, test = ([Prompt(text=f"Tell me a bio of {t}.", topic=t) for t in part] for part in (topics[:p.n_prompts], topics[p.n_prompts:]))
+    if len(train) < p.n_prompts or len(test) < p.n_test_prompts: raise InputError(f"settings: prompts_file = {p.prompts_file}: has {len(train) + len(test)} topics, {len(train)} of them for training; n_prompts + n_test_prompts = {p.n_prompts} + {p.n_test_prompts}; give more topics or ask for fewer")
+    return train[:p.n_prompts], test[:p.n_test_prompts]
 
 def sample_responses(
     p: Profile,
@@ -130,7 +136,7 @@ def preference_metrics(
     return {"sets": {name: {"targets": len(t), "pairs": len(q)} for name, (t, q) in sets.items()}, "actions": dict(sorted(actions.items())),
             "labels": dict(sorted(Counter(j.label.value for j in pick(records, Judgment)).items()))}
 
-# %% ../nbs/14b_generator_stages.ipynb #7eae3abb
+# %% ../nbs/14b_generator_stages.ipynb #5b7ee50d
 def train_generators(
     p: Profile,
     sets: dict[str, tuple[list[Response], list[Preference]]],
@@ -158,6 +164,21 @@ def train_generators(
                 done[to] = train_grpo(start, rows, out / to, args(q.grpo_lr, 1, q.dpo_batch, steps=q.grpo_steps), ClaimRewards(assess, full), q.grpo_rewards, q.grpo_samples, q.temperature, q.max_new_tokens)
             start = str(out / to)
     return done
+
+def generator_cards(
+    stage,                    # r5
+    trained: dict[str, dict], # folder -> training record
+) -> list[Path]:
+    "A card beside each generator."
+    return [model_card(stage.path(name), t, generator_words(name), "generator") for name, t in trained.items()]
+
+def preferences_card(
+    stage, # r4
+    sets: dict[str, tuple[list[Response], list[Preference]]],
+) -> Path:
+    "A card beside the training sets of the generators."
+    files = {f"{name}_{what}": (f"sets/{name}_{what}.jsonl", kind, len(rows)) for name, both in sets.items() for what, kind, rows in zip(("targets", "pairs"), (Response, Preference), both) if rows}
+    return data_card(stage.path("."), files, "Preferences built from judged claims", "Answers of a generator and their revisions, ranked by the share of their claims that a judge supports. Each set is named by judge, revision and way of pairing; its targets are for SFT, its pairs for DPO. The texts are a model's: many hold claims that are not so, above all the rejected ones.")
 
 def beside_the_sets(
     stage, # r5
@@ -230,7 +251,7 @@ def answer_rows(
     for c in pick(records, Claim): topics[c.response_id] = topics.get(c.response_id, "") + (chr(97 + read[1]) if p.task == "mini" and (read := read_claim(c.text)) else ".")
     return [[r.prompt_id, "".join("?" if l is None else str(int(l)) for l in ls), topics.get(r.id, "").ljust(len(ls), "."), h] for r, ls, h in zip(responses, labels, hedges)]
 
-# %% ../nbs/14b_generator_stages.ipynb #2ee5cfc6
+# %% ../nbs/14b_generator_stages.ipynb #5557338e
 def generator_metrics(
     p: Profile,
     runs: dict[str, dict[float, list]], # arm -> temperature -> records
@@ -259,6 +280,40 @@ def arm_results(
     "Every arm at every temperature, split by the same base model."
     splitter = model_of(p, models["base"])
     return {arm: {t: test_generator(p, m, splitter, t, Path(out) / f"{arm}_at_{t:g}.jsonl", scorer, arm=arm) for t in p.eval_temperatures} for arm, m in models.items()}
+
+def truthful_answers(
+    p: Profile,
+    models: dict[str, str], # arm -> folder
+    out,                    # folder of the records
+    assess=None,            # an `Assessor`, for the judge `fence`
+    chunk: int = 100,       # questions
+) -> dict[str, list]: # arm -> Response, Judgment and Failure records, and figures under TruthfulQA's names
+    "Every arm's answers to TruthfulQA's test questions, and what the judge says of them."
+    todo, name, records = test_prompts(p), check_judge(p.truth_judge), {}
+    for arm, model in models.items():
+        writer = model_of(p, model)
+        jobs = [(800_000 + 1000 * p.seed + k, part) for k, part in pieces(todo, chunk)]
+        records[arm] = resumable(Path(out) / f"{arm}_answers.jsonl", jobs, lambda job: sample_responses(p, writer, job[1], p.eval_samples, p.eval_temperatures[0], job[0], arm), desc=arm)
+    if name == "fence": judges = [lambda rs: by_claims(assess, rs)]
+    else:
+        j = TRUTH_JUDGES[name]
+        judges = [lambda rs, m=m, t=t, w=w: yes_or_no(model_of(p, m), t, rs, f"{name}: {w}") for m, t, w in ((j.true_model, j.true_prompt, "true"), (j.info_model, j.info_prompt, "informative"))]
+    for k, judge in enumerate(judges): # one judge at a time: each is as large as a generator
+        for arm in records: records[arm] = records[arm] + resumable(Path(out) / f"{arm}_judged_{k}.jsonl", [part for _, part in pieces(pick(records[arm], Response), chunk)], lambda rs: [r for found in judge(rs) for r in found], desc=f"judge {arm}")
+    return records
+
+def truthfulqa_metrics(
+    p: Profile,
+    models: dict[str, str],   # arm -> folder
+    records: dict[str, list], # of `truthful_answers`
+) -> dict[str, dict]: # arm -> true_pct, info_pct, true_info_pct, unread_pct, mc1_pct, mc2_pct with intervals
+    "TruthfulQA's figures of every arm; multiple choice where the model gives probabilities."
+    asked = {q.id for q in test_prompts(p)}
+    questions, out = [q for q in truthfulqa(p.place(p.prompts_file)) if q.prompt.id in asked], {}
+    for arm, rs in records.items():
+        lm = model_of(p, models[arm])
+        out[arm] = truth_figures(pick(rs, Response), pick(rs, Judgment), p.seed, p.bootstrap) | (choice_figures(weigh_answers(lm, questions), p.seed, p.bootstrap) if lm.weighs else {})
+    return out
 
 def popularity_series(
     metrics: dict,             # of `generator_metrics`

@@ -44,7 +44,7 @@ class ScriptedLM:
         "Raises: `InputError`; a script has no probabilities."
         raise InputError(f"{self.name}: a scripted model has no probabilities")
 
-# %% ../nbs/02_lm.ipynb #07c1ce7f
+# %% ../nbs/02_lm.ipynb #62ae5e5f
 class TransformersLM:
     "A causal language model through transformers, on the GPU if there is one."
     weighs = True
@@ -71,6 +71,7 @@ class TransformersLM:
     def _ids(self, conversation: Conversation) -> list[int]:
         own = conversation[-1]["role"] == "assistant"
         conversation = [m | {"content": self._special.sub(lambda t: f"{t[0][0]} {t[0][1:]}", m["content"])} for m in conversation] # no message can end itself
+        if not self.tokenizer.chat_template: return self.tokenizer("\n".join(m["content"] for m in conversation)).input_ids # a model that completes plain text
         text = self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=not own, continue_final_message=own)
         return self.tokenizer(text, add_special_tokens=False).input_ids
 

@@ -100,7 +100,7 @@ def plot_curves(
     axes[-1].set_xlabel("share of the training, %", fontsize=11, color=QUIET)
     return _save(fig, path)
 
-# %% ../nbs/13g_pages.ipynb #403dff60
+# %% ../nbs/13g_pages.ipynb #4680b50d
 @dataclass(frozen=True)
 class Figure:
     "A picture, what it shows, and the numbers it was drawn from."
@@ -110,7 +110,7 @@ class Figure:
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">
 <title>{title}</title><style>{css}
-body{{margin:0}}.fence{{min-height:100vh}}.fence main{{max-width:62rem;margin:auto;padding:2rem 1.2rem 4rem}}
+body{{margin:0}}.fence{{min-height:100vh}}.fence main{{max-width:{width}rem;margin:auto;padding:2rem 1.2rem 4rem}}
 .fence h1{{font-size:1.9rem;line-height:1.2;margin:.2em 0}}.fence h2{{font-size:1.35rem;margin:2.4em 0 .4em;padding-top:.6em;border-top:2px solid var(--line)}}.fence h3{{font-size:1.05rem;margin:1.6em 0 .3em}}.fence h4{{font-size:.95rem;margin:1.2em 0 .2em;color:var(--quiet)}}
 .fence .tiles{{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:.8rem;margin:1.4rem 0}}.fence .tile{{background:var(--tint);border-radius:8px;padding:.8rem 1rem}}.fence .tile b{{display:block;font-size:1.5rem;line-height:1.3}}
 .fence .figures{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1.6rem}}.fence figure{{margin:0;min-width:0}}.fence figure:first-child{{grid-column:1/-1;max-width:44rem}}.fence img{{width:100%;height:auto;border-radius:8px;background:#fff}}
@@ -143,7 +143,7 @@ def write_page(
         else: body.append(figure_html(part) if isinstance(part, Figure) else part)
     head = f'<nav class="quiet"><a href="report.html">All pages</a></nav><h1>{escape(title)}</h1><p>{escape(lead)}</p>'
     with atomic_write(folder / "pages" / f"{name}.json") as f: json.dump({"title": title, "lead": lead}, f)
-    with atomic_write(folder / f"{name}.html") as f: f.write(PAGE.format(title=escape(title), css=PAGE_CSS, body=head + "".join(body)))
+    with atomic_write(folder / f"{name}.html") as f: f.write(PAGE.format(title=escape(title), css=PAGE_CSS, width=84, body=head + "".join(body)))
     return folder / f"{name}.html"
 
 def write_index(
@@ -155,5 +155,5 @@ def write_index(
     pages = [(f.stem, json.loads(f.read_text(encoding="utf-8"))) for f in sorted((folder / "pages").glob("*.json")) if (folder / f"{f.stem}.html").is_file()]
     if not pages: raise InputError(f"{folder}: holds no pages of a study; run one with `fence run --profile mini-study`")
     items = "".join(f'<li><a href="{escape(name)}.html"><b>{escape(p["title"])}</b></a><br>{escape(p["lead"])}</li>' for name, p in pages)
-    with atomic_write(folder / "report.html") as f: f.write(PAGE.format(title=escape(title), css=PAGE_CSS, body=f'<h1>{escape(title)}</h1><p class="quiet">Every table also lies in <code>tables/</code>, as CSV and LaTeX.</p><ul class="pages">{items}</ul>'))
+    with atomic_write(folder / "report.html") as f: f.write(PAGE.format(title=escape(title), css=PAGE_CSS, width=62, body=f'<h1>{escape(title)}</h1><p class="quiet">Every table also lies in <code>tables/</code>, as CSV and LaTeX.</p><ul class="pages">{items}</ul>'))
     return folder / "report.html"

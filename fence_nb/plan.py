@@ -81,7 +81,7 @@ def needs(
         out.append(Need("unsloth", "extra", "here") if importlib.util.find_spec("unsloth") else Need("unsloth", "extra", "missing", "optional; pip install -e .[unsloth] on a machine with a GPU makes training faster"))
     return out
 
-# %% ../nbs/15b_plan.ipynb #ba8ff4e5
+# %% ../nbs/15b_plan.ipynb #14a06279
 ASSUMED = { # name -> (value, why)
     "examples": (20000, "training claims, when the corpora are not here to be counted"),
     "claims": (30, "claims in a response; the human-labelled FActScore answers hold 26 to 35"),
@@ -138,11 +138,13 @@ def work_of(
     responses = p.n_prompts * p.n_candidates
     yield Work("r4", "candidates", "generator", p.n_prompts, p.n_prompts * a["question"], responses * p.max_new_tokens)
     yield from assessed("r4", responses)
-    for _ in policies(p) + policies(p, "self"):
+    for _ in policies(p):
         bad = int(responses * a["claims"] * a["wrong"])
         yield Work("r4", "known or not", "generator", bad, bad * a["question"], bad * 4)
         yield Work("r4", "rewrites and continuations", "generator", responses * p.rounds, responses * p.rounds * a["question"], responses * p.rounds * p.max_new_tokens // 2)
         yield from assessed("r4", responses)
+    if any(arm.recipe.judge == "self" for arm in arms_of(p)): yield Work("r4", "own opinion of claims", "generator", responses * a["claims"], responses * a["claims"] * a["question"], responses * a["claims"] * 4)
+    for _ in policies(p, "self"): yield Work("r4", "own rewrites and continuations", "generator", responses * p.rounds, responses * p.rounds * a["question"], responses * p.rounds * p.max_new_tokens // 2)
     long = a["question"] + p.max_new_tokens
     pairs = p.n_prompts * (p.max_pairs or p.n_candidates * (2 * p.n_candidates - 1) - (2 * p.n_candidates - p.top_k) * (2 * p.n_candidates - p.top_k - 1) // 2)
     sft, more = {a.sft for a in arms_of(p) if a.sft}, [a for a in arms_of(p) if a.folder != a.sft]

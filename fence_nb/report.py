@@ -195,7 +195,7 @@ def _before_after(records: dict[type, list]) -> str:
         return f"<h4>{arm}</h4>{response_html(j.response, j.claims, j.judgments, j.documents)}"
     return "".join(f'<article><h3>{escape(answers["base", p].topic or p)}</h3>{one("base", p)}{one("fence", p)}</article>' for p in dict.fromkeys([*both[:1], *both[-1:]]))
 
-# %% ../nbs/14_report.ipynb #29bfc86b
+# %% ../nbs/14_report.ipynb #ecd8b550
 def write_report(
     run_dir,    # the folder of a run: `metrics.json` and a folder for each stage
     out = None, # the HTML file; None: `report.html` in the run's folder
@@ -227,5 +227,5 @@ def write_report(
         f"<h2>Before and after training</h2><p>The most popular and the rarest test topic, one answer each.</p>{legend_html()}{trained}" * bool(trained),
         "<h2>Cost</h2>", _costs(metrics)])
     with atomic_write(run / "results.csv") as f: f.write(results_csv(metrics))
-    with atomic_write(path) as f: f.write(PAGE.format(title=escape(name), css=PAGE_CSS, body=body))
+    with atomic_write(path) as f: f.write(PAGE.format(title=escape(name), css=PAGE_CSS, width=62, body=body))
     return path

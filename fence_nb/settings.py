@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import fence_nb
 from .schema import InputError
 
-# %% ../nbs/01_settings.ipynb #b369f45a
+# %% ../nbs/01_settings.ipynb #18741c4f
 def _split(value: Any) -> Any: return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -49,6 +49,7 @@ class Profile(BaseModel):
     base_model: str                  # what generator and evaluator start from
     teacher: str                     # writes critiques and tool calls; `scripted` in the miniature
     evaluator: Literal["lm", "crossencoder"]
+    evaluators: Names                # variants of a language model as evaluator; `full` judges for the generator
     knowledge_base: str              # a file of `fence kb build`; empty: none
     search: str                      # none, or a row of `search.PROVIDERS`
     search_url: str                  # where it lives; empty: at its documented address
@@ -110,6 +111,7 @@ class Profile(BaseModel):
     grpo_rewards: Numbers            # weights of share of supported claims, number of supported claims, refusal
     eval_temperatures: Numbers
     eval_samples: Some               # responses to each test prompt
+    truth_judge: str                 # of TruthfulQA's free answers: allenai | fence
     bootstrap: Some                  # resamples for intervals
     max_failure_rate: Share          # a stage stops above it
     people: Some                     # of the miniature world

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['world_of', 'calls_of', 'model_of', 'teacher_of', 'pick', 'build_tools', 'prepare_base', 'base_path', 'base_facts',
            'factscore_examples', 'evaluator_examples', 'without_overlap', 'evaluator_rows', 'variants',
-           'train_evaluator', 'train_fast_judge', 'kept_apart', 'asked_of', 'test_evaluator', 'tested_models',
-           'evaluator_metrics', 'as_claim', 'test_parts', 'fast_judge_metrics', 'rule_metrics', 'fast_judge_report']
+           'train_evaluator', 'evaluator_cards', 'rows_card', 'train_fast_judge', 'kept_apart', 'asked_of',
+           'test_evaluator', 'tested_models', 'evaluator_metrics', 'as_claim', 'test_parts', 'fast_judge_metrics',
+           'rule_metrics', 'fast_judge_report']
 
-# %% ../nbs/14a_stages.ipynb #e200ac9c
+# %% ../nbs/14a_stages.ipynb #e92ca626
 import json
 from dataclasses import replace
 from functools import lru_cache
@@ -16,14 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .augment import augment_critiques, augment_sources, evaluator_sft_rows, label_row, variant_rows
+from .augment import augment_critiques, augment_sources, check_variant, evaluator_sft_rows, label_row, variant_rows
 from .calls import Calls
 from .benchmarks import BENCHMARKS, load_benchmark
 from .base import build_base, check_base, known_facts
 from .evidence import KnowledgeBase, ToolCall, Toolbox, TripleStore, build_kb, build_triples
 from .calibration import calibration_error, calibration_pictures, embedding_cosine, fit_overlap, fit_temperature, log_odds, measure, plot_reliability, reliability, sharpen, tune_threshold, word_overlap
+from .cards import data_card, model_card
 from .corpora import load_factscore, split_groups
-from .data import FACTSCORE_FILES, on_disk, public_split
+from .data import FACTSCORE_FILES, SETS, on_disk, public_split
 from .evaluate import bootstrap_ci, judge_summary
 from .fast_judge import CrossEncoderJudge, load_reading, save_reading, train_cross_encoder
 from .judge import judge_claims
@@ -185,12 +187,15 @@ def evaluator_rows(
         return a + b + fa + fb
     return resumable(path, [part for _, part in pieces(train, chunk)], work, desc="augment")
 
-# %% ../nbs/14a_stages.ipynb #8bf6b4c8
+# %% ../nbs/14a_stages.ipynb #aed9d9c8
 def variants(
     p: Profile,
 ) -> list[str]:
-    "The evaluators that a profile trains: the paper's three; or a cross-encoder, and one for each set that is left out of its training."
-    if p.evaluator == "lm": return ["vanilla", "critique", "full"]
+    "The evaluators that a profile trains; or a cross-encoder, and one for each set that is left out of its training. Raises: `InputError` for unknown ones, and without `full`, which judges for the generator."
+    if p.evaluator == "lm":
+        for v in p.evaluators: check_variant(v)
+        if "full" not in p.evaluators: raise InputError(f"settings: evaluators = {','.join(p.evaluators)}: full is missing; it judges for the generator")
+        return list(p.evaluators)
     return ["crossencoder", *(f"without_{c}" for c in p.corpora if p.left_out_claims)]
 
 def train_evaluator(
@@ -205,6 +210,24 @@ def train_evaluator(
     if p.evaluator == "crossencoder": return train_fast_judge(p, variant, train, out, base)
     args = TrainArgs(lr=p.evaluator_lr, batch=p.evaluator_batch, epochs=p.evaluator_epochs, steps=p.evaluator_steps, lora_r=p.lora_r, lora_alpha=p.lora_alpha, max_length=p.max_length, seed=p.seed)
     return train_sft(base, evaluator_sft_rows(variant_rows(rows, variant), prompt_set(p.prompts)), out, args)
+
+def evaluator_cards(
+    stage,                    # r2
+    trained: dict[str, dict], # variant -> training record
+) -> list[Path]:
+    "A card beside each language model that was trained; a fast judge has one of its own kind."
+    return [model_card(stage.path(v), t, f"the variant {v}, trained on {t['rows']} judged claims", "evaluator") for v, t in trained.items() if "args" in t]
+
+def rows_card(
+    stage, # r1
+    train: list[JudgedClaim],
+    test: list[JudgedClaim],
+    rows: list[EvaluatorRow],
+) -> Path:
+    "A card beside the evaluator's data, with the licence of every set in it."
+    licences = {c: SETS[c].licence if c in SETS else "this package's" for c in dict.fromkeys(e.corpus for e in train + test)}
+    return data_card(stage.path("."), {"rows": ("evaluator_rows.jsonl", EvaluatorRow, len(rows)), "train": ("train.jsonl", JudgedClaim, len(train)), "test": ("test.jsonl", JudgedClaim, len(test))}, "Human-judged claims, augmented",
+                     "Claims that people judged on documents, split by document. To the training claims a larger model wrote critiques, and tools found further documents; both were kept only where the label that follows is the human's.", licences)
 
 def train_fast_judge(
     p: Profile,

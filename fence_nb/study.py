@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MARKS', 'Arms', 'POPULARITY', 'PAPER', 'ABLATION', 'ORDER', 'STEPS', 'NOTE', 'Answer', 'read_answers',
            'study_answers', 'with_controls', 'measures', 'figures', 'by_prompt', 'by_group', 'by_topic', 'series',
-           'sweep', 'differences', 'study_k', 'sure', 'arms_table', 'tests_table', 'policies_table',
-           'evaluator_figures', 'evaluators_table', 'judges_worth', 'worth_table']
+           'sweep', 'differences', 'study_k', 'sure', 'arms_table', 'tests_table', 'policies_table', 'groups_table',
+           'sweep_table', 'evaluator_figures', 'evaluators_table', 'judges_worth', 'worth_table']
 
 # %% ../nbs/14c_study.ipynb #50408179
 import json
@@ -109,7 +109,7 @@ def by_prompt(
         for a in answers: found.setdefault(a.prompt_id, []).extend([] if (v := measure(a)) is None else [v])
     return {q: float(np.mean(vs)) if vs else None for q, vs in found.items()}
 
-# %% ../nbs/14c_study.ipynb #6b979334
+# %% ../nbs/14c_study.ipynb #9be98783
 POPULARITY = ("very frequent", "frequent", "medium", "rare", "very rare")
 
 def by_group(
@@ -153,14 +153,15 @@ def series(
     return {a: [(g["group"], g[name], *(g[f"{name}_ci"] or (None, None))) for g in gs if g[name] is not None] for a, gs in groups.items()}
 
 def sweep(
-    found: dict[str, dict], # arm -> `figures`
+    found: dict[str, dict], # arm or evaluator -> figures
     parameter: str,
     name: str,              # which figure
     recipe: str = "fence",
+    also: dict[float, str] | None = None, # value of the parameter -> an arm that has it without saying so
 ) -> list[tuple]:           # (value of the parameter, figure, low, high), rising
-    "The arms of a recipe that differ in one parameter."
-    points = [(float(a.split("=")[1]), f[name], *(f[f"{name}_ci"] or (None, None))) for a, f in found.items() if a.startswith(f"{recipe}@{parameter}=") and "+" not in a and f[name] is not None]
-    return sorted(points)
+    "The arms of a recipe whose first option is this parameter."
+    arms = {float(a.partition("=")[2].partition("+")[0]): a for a in found if a.startswith(f"{recipe}@{parameter}=")} | (also or {})
+    return sorted((x, found[a][name], *(found[a][f"{name}_ci"] or (None, None))) for x, a in arms.items() if a in found and found[a][name] is not None)
 
 # %% ../nbs/14c_study.ipynb #53aad15c
 def differences(
@@ -186,7 +187,7 @@ def study_k(
     "VeriScore's K of a study: the median number of claims of base's answers."
     return median_claims([a.labels for answers in arms["base"].values() for a in answers])
 
-# %% ../nbs/14c_study.ipynb #7b59a2c5
+# %% ../nbs/14c_study.ipynb #8182df8d
 PAPER = ["sft_self", "self_eval", "ever", "facttune", "fence"]          # the paper's main table
 ABLATION = ["sft_fence", "edit", "coarse", "edit_coarse", "sft", "fence"] # its ablation, and the first half of fence
 ORDER = [("facttune", "sft_self"), ("sft_self", "base"), ("fence", "facttune"), ("fence", "self_eval"), ("fence", "ever"), ("fence", "shorter")]
@@ -216,7 +217,7 @@ def arms_table(
     def row(a: str) -> list[str]:
         what, name, paper = ARMS.get(a, (a.partition("@")[2].replace("+", ", "), "", None))
         f = found[a]
-        return [a, cell(f, "facts_pct"), " ".join("–" if v is None else f"{v:.1f}" for v in f["facts_pct_seeds"]), sure(tests, a, "base"), cell({"x": paper}, "x"), "–" if paper is None or a == "base" else f"{paper - base:+.1f}",
+        return [a, cell(f, "facts_pct"), " ".join(f"{v:.1f}" for v in f["facts_pct_seeds"] if v is not None) or "–", sure(tests, a, "base"), cell({"x": paper}, "x"), "–" if paper is None or a == "base" else f"{paper - base:+.1f}",
                 cell(f, "f1"), cell(f, "supported_per_response", 2), cell(f, "claims_per_response", 2).split(" [")[0], cell(f, "refusal_pct").split(" [")[0], name or what]
     return Table(title, ["arm", "facts, %", "each seed", "over base", "paper, %", "over base", "F1@K", "supported", "claims", "refusals, %", "what it is"], [row(a) for a in in_order(found, ARMS)], note)
 
@@ -236,6 +237,27 @@ def policies_table(
     return Table("Other metrics", ["arm", "facts, refusals left out, %", "facts, refusals count 0, %", "FActScore with penalty", "hedges per response", "unparsed, %"],
                  [[a, cell(f, "facts_pct"), cell(f, "facts_zero_pct"), cell(f, "factscore"), cell(f, "hedges_per_response", 2), cell(f, "unparsed_pct")] for a in in_order(found, ARMS) for f in [found[a]]],
                  "FActScore's penalty sets in below ten claims, which no answer of the miniature reaches.")
+def groups_table(
+    groups: dict[str, list[dict]], # of `by_group` or `by_topic`
+    name: str,                     # which figure
+    label: str,
+    what: str = "popularity",
+) -> Table:
+    "One figure, a row for each group."
+    rows = [[g["group"], *(cell(groups[a][i], name, 1 if label.endswith("%") else 2) for a in groups)] for i, g in enumerate(next(iter(groups.values())))]
+    return Table(label, [what, *groups], rows)
+
+def sweep_table(
+    found: dict[str, dict], # arm or evaluator -> figures
+    parameter: str,
+    what: str,              # in words
+    also: dict[float, str] | None = None, # see `sweep`
+    recipe: str = "fence",
+    shown: Sequence[tuple[str, str]] = (("facts_pct", "facts, %"), ("f1", "F1@K"), ("supported_per_response", "supported"), ("refusal_pct", "refusals, %")),
+) -> Table:
+    "A row for each value of a parameter."
+    points = {name: {x: {name: v, f"{name}_ci": None if lo is None else [lo, hi]} for x, v, lo, hi in sweep(found, parameter, name, recipe, also)} for name, _ in shown}
+    return Table(what[0].upper() + what[1:], [what, *(label for _, label in shown)], [[f"{x:g}", *(cell(points[name].get(x, {}), name, 2 if name.endswith("response") else 1) for name, _ in shown)] for x in points[shown[0][0]]])
 
 # %% ../nbs/14c_study.ipynb #566f57bb
 def evaluator_figures(

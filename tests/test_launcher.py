@@ -37,7 +37,7 @@ def project(tmp_path, monkeypatch):
     (root / "data").mkdir()
     (root / "data" / "outside.txt").write_text("outside")
     text = (ROOT / "settings.ini").read_text(encoding="utf-8")
-    (root / "settings.ini").write_text(re.sub(r"(\[toy\].*?)\nrounds = \d+", r"\1", text, flags=re.S).replace("[toy]", "[toy]\nrounds = 1"))
+    (root / "settings.ini").write_text(re.sub(r"(\[toy\].*?)\nrounds = \d+", r"\1", text, flags=re.S).replace("[toy]", "[toy]\nrounds = 1\nstages ="))
     monkeypatch.chdir(root)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr("fence_nb.launch.write_report", lambda run: run / "report.html")
