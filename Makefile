@@ -16,6 +16,7 @@ $(INSTALLED): pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -c "import torch" 2>/dev/null || .venv/bin/python -m pip install torch==2.13.0
 	.venv/bin/python -m pip install -e ".[dev,embed]"
+	-.venv/bin/python -m pip install --no-deps factscore==0.2.0 VeriScore==2.0.3
 	touch $@
 
 clean:

@@ -58,7 +58,7 @@ def _apart(values: list[float], gap: float) -> list[float]:
     shift = sum(out) / len(out) - sum(values) / len(values)
     return [v - shift for v in out]
 
-# %% ../nbs/13a_figures.ipynb #b0d64a3c
+# %% ../nbs/13a_figures.ipynb #3c94c4b4
 def plot_popularity(
     series: dict[str, list[tuple]], # arm -> [(group, value, low, high)]; None where there is no value
     ylabel: str,                    # what is measured, with its unit
@@ -84,7 +84,7 @@ def plot_popularity(
     crowded = len(series) == 2 and any(v is not None and v < .1 * top for rows in series.values() for _, v, *_ in rows)
     ax.set_ylim(-.1 * top * crowded, top) # room for values under dots at zero
     ax.set_yticks([t for t in ax.get_yticks() if 0 <= t <= top])
-    ax.set_xticks(range(len(groups)), [g.replace(" ", "\n") for g in groups], parse_math=False)
+    ax.set_xticks(range(len(groups)), [g.replace(" ", "\n") for g in groups], parse_math=False, fontsize=11 if len(groups) < 6 else 9)
     ax.grid(axis="y", color=GUIDE)
     ax.set_title(ylabel, loc="left", fontsize=12, color=INK, pad=12)
     heights = _apart([v for v, _ in ends.values()], .075 * ax.get_ylim()[1]) if ends else []
@@ -101,7 +101,7 @@ def _values(ax, groups: list[str], digits: int, *arms: tuple):
 def _name(ax, text: str, at: tuple, dx: float, dy: float, colour: str, ha: str = "left", **kw):
     ax.annotate(text, at, (dx, dy), textcoords="offset points", ha=ha, va="center", fontsize=11, color=colour, annotation_clip=False, parse_math=False, bbox=dict(fc="white", ec="none", pad=.6), **kw)
 
-# %% ../nbs/13a_figures.ipynb #ed19cf87
+# %% ../nbs/13a_figures.ipynb #9de7b953
 def _dots(ax, names: list[str], scores: list[tuple], title: str, bold: str, top: float, line: float | None = None, digits: int = 1):
     "A column of dots with intervals; `line` is a value to compare with."
     for y, (name, (v, lo, hi)) in enumerate(zip(names, scores)):
@@ -124,7 +124,7 @@ def plot_arms(
     "Share of facts and supported claims per response of each arm, with intervals."
     facts, supported = ([value_ci(m, key) for m in generator.values()] for key in ("facts_pct", "supported_per_response"))
     top = 1.15 * max([x for s in supported for x in s if x is not None] or [1])
-    fig, (left, right) = _canvas(1, 2, 6.8, .55 * len(generator) + .9, sharey=True)
+    fig, (left, right) = _canvas(1, 2, 6.8 + .09 * max(0, max(map(len, generator)) - 10), .55 * len(generator) + .9, sharey=True)
     base = generator.get("base", {})
     _dots(left, list(generator), facts, "Share of facts, %", "fence", 100, base.get("facts_pct"))
     _dots(right, list(generator), supported, "Supported claims per response", "fence", top, base.get("supported_per_response"), 2)

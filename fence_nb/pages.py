@@ -100,7 +100,7 @@ def plot_curves(
     axes[-1].set_xlabel("share of the training, %", fontsize=11, color=QUIET)
     return _save(fig, path)
 
-# %% ../nbs/13g_pages.ipynb #4680b50d
+# %% ../nbs/13g_pages.ipynb #d58942a6
 @dataclass(frozen=True)
 class Figure:
     "A picture, what it shows, and the numbers it was drawn from."
@@ -113,7 +113,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name=
 body{{margin:0}}.fence{{min-height:100vh}}.fence main{{max-width:{width}rem;margin:auto;padding:2rem 1.2rem 4rem}}
 .fence h1{{font-size:1.9rem;line-height:1.2;margin:.2em 0}}.fence h2{{font-size:1.35rem;margin:2.4em 0 .4em;padding-top:.6em;border-top:2px solid var(--line)}}.fence h3{{font-size:1.05rem;margin:1.6em 0 .3em}}.fence h4{{font-size:.95rem;margin:1.2em 0 .2em;color:var(--quiet)}}
 .fence .tiles{{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:.8rem;margin:1.4rem 0}}.fence .tile{{background:var(--tint);border-radius:8px;padding:.8rem 1rem}}.fence .tile b{{display:block;font-size:1.5rem;line-height:1.3}}
-.fence .figures{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1.6rem}}.fence figure{{margin:0;min-width:0}}.fence figure:first-child{{grid-column:1/-1;max-width:44rem}}.fence img{{width:100%;height:auto;border-radius:8px;background:#fff}}
+.fence .figures{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1.6rem}}.fence figure{{margin:1em 0;min-width:0;max-width:48rem}}.fence .figures figure{{margin:0}}.fence figure:first-child{{grid-column:1/-1;max-width:44rem}}.fence img{{width:100%;height:auto;border-radius:8px;background:#fff}}
 .fence .pair{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:0 1.6rem}}.fence .pair>*{{min-width:0}}.fence nav a,.fence .pages a{{color:var(--s)}}.fence .pages li{{margin:.8em 0}}
 .fence article{{margin:1.6em 0 2.6em}}@media print{{.fence main{{max-width:none;padding:0}}.fence h2,.fence h3,.fence h4{{break-after:avoid}}}}
 </style></head><body class="fence"><main>{body}</main></body></html>

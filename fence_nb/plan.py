@@ -81,7 +81,7 @@ def needs(
         out.append(Need("unsloth", "extra", "here") if importlib.util.find_spec("unsloth") else Need("unsloth", "extra", "missing", "optional; pip install -e .[unsloth] on a machine with a GPU makes training faster"))
     return out
 
-# %% ../nbs/15b_plan.ipynb #14a06279
+# %% ../nbs/15b_plan.ipynb #e855a632
 ASSUMED = { # name -> (value, why)
     "examples": (20000, "training claims, when the corpora are not here to be counted"),
     "claims": (30, "claims in a response; the human-labelled FActScore answers hold 26 to 35"),
@@ -149,6 +149,8 @@ def work_of(
     pairs = p.n_prompts * (p.max_pairs or p.n_candidates * (2 * p.n_candidates - 1) - (2 * p.n_candidates - p.top_k) * (2 * p.n_candidates - p.top_k - 1) // 2)
     sft, more = {a.sft for a in arms_of(p) if a.sft}, [a for a in arms_of(p) if a.folder != a.sft]
     yield Work("r5", "SFT rows and pairs", "training", len(sft) + len(more), int(long * (len(sft) * p.n_prompts * p.top_k * p.sft_epochs + len(more) * 4 * pairs * p.dpo_epochs)))
+    for arm in arms_of(p):
+        if "grpo" in arm.recipe.steps: yield from assessed("r5", arm.p.grpo_steps * arm.p.dpo_batch * arm.p.grpo_samples)
     tests = (len(p.arms) + 1) * len(p.eval_temperatures) * p.n_test_prompts * p.eval_samples
     yield Work("r6", "test responses", "generator", tests, tests * a["question"], tests * p.max_new_tokens)
     yield from assessed("r6", tests)

@@ -114,7 +114,7 @@ def pairs_html(
         return f'<article><h3>{escape(topic or p.prompt)}</h3><p class="quiet">{escape(p.prompt)}</p><div class="pair">{side("Chosen", p.chosen_id, p.chosen, p.chosen_score)}{side("Rejected", p.rejected_id, p.rejected, p.rejected_score)}</div></article>'
     return legend_html() + "".join(map(one, pairs))
 
-# %% ../nbs/14_report.ipynb #90f5d668
+# %% ../nbs/14_report.ipynb #09912dc2
 PLOTS = [("facts_pct", "Share of facts, %"), ("claims_per_response", "Claims per response"), ("refusal_pct", "Refusals, %")]
 
 def training_logs(
@@ -122,7 +122,7 @@ def training_logs(
     most: int = 6, # arms
 ) -> dict[str, list[dict]]: # arm -> rows of TRL's log
     "How the generators' losses went; the folders that are shared last."
-    files = sorted(Path(run).glob("r5_generator/*/training.json"), key=lambda f: (f.parent.name.startswith("sft-"), "@" in f.parent.name, list(ARMS).index(f.parent.name) if f.parent.name in ARMS else 0))
+    files = sorted(Path(run).glob("r5_generator/*/training.json"), key=lambda f: (f.parent.name != "fence", f.parent.name.startswith("sft-"), "@" in f.parent.name, list(ARMS).index(f.parent.name) if f.parent.name in ARMS else 0))
     return {f.parent.name: json.loads(f.read_text(encoding="utf-8"))["log"] for f in files[:most]}
 
 def draw_figures(

@@ -17,10 +17,10 @@ from .overlap import N_WORDS, OVERLAP_HEAD, overlap_rows
 from .recipes import RECIPES
 from .views import CSS
 
-# %% ../nbs/13c_results.ipynb #635e7a36
+# %% ../nbs/13c_results.ipynb #2014a385
 ARMS = { # arm -> what it is, the paper's name for it, its share of facts on FActScore
     "base": ("the chat model as it comes", "Llama3-8B-chat", 50.96), **{name: (r.what, r.paper, r.facts_pct) for name, r in RECIPES.items()},
-    "shorter": ("base, cut at random to as few claims as fence", "", None),
+    "shorter": ("base, cut at random to as few claims as fence", "", None), "silent": ("refuses always; nobody trained it", "", None),
 } # Source: FenCE (arXiv 2410.18359), Llama3-8B-chat
 JUDGES = { # variant -> the paper's name for it, its mean balanced accuracy on LLM-AggreFact
     "base": ("Llama3-8B-chat", 66.4), "vanilla": ("label only", 71.8), "critique": ("+ critiques", 73.7), "full": ("+ critiques and tool documents", 74.7),

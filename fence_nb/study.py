@@ -6,9 +6,10 @@
 __all__ = ['MARKS', 'Arms', 'POPULARITY', 'PAPER', 'ABLATION', 'ORDER', 'STEPS', 'NOTE', 'Answer', 'read_answers',
            'study_answers', 'with_controls', 'measures', 'figures', 'by_prompt', 'by_group', 'by_topic', 'series',
            'sweep', 'differences', 'study_k', 'sure', 'arms_table', 'tests_table', 'policies_table', 'groups_table',
-           'sweep_table', 'evaluator_figures', 'evaluators_table', 'judges_worth', 'worth_table']
+           'sweep_table', 'evaluator_figures', 'evaluators_table', 'kept_table', 'narrow', 'study_markdown',
+           'judges_worth', 'worth_table']
 
-# %% ../nbs/14c_study.ipynb #50408179
+# %% ../nbs/14c_study.ipynb #7f050ed8
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ import numpy as np
 
 from .evaluate import auroc, balanced_accuracy, bootstrap_ci, factscore, safe_f1, shorter_control
 from .metrics import compare_arms, median_claims
-from .results import ARMS, JUDGES, Table, cell, in_order
-from .schema import Claim, InputError, Judgment, Prompt, resumable
+from .results import ARMS, JUDGES, KEPT, Table, cell, in_order
+from .schema import Claim, InputError, Judgment, Prompt, Response, resumable
 from .stages import pick, world_of
 from .world import gold_label
 
@@ -187,7 +188,7 @@ def study_k(
     "VeriScore's K of a study: the median number of claims of base's answers."
     return median_claims([a.labels for answers in arms["base"].values() for a in answers])
 
-# %% ../nbs/14c_study.ipynb #8182df8d
+# %% ../nbs/14c_study.ipynb #7091a733
 PAPER = ["sft_self", "self_eval", "ever", "facttune", "fence"]          # the paper's main table
 ABLATION = ["sft_fence", "edit", "coarse", "edit_coarse", "sft", "fence"] # its ablation, and the first half of fence
 ORDER = [("facttune", "sft_self"), ("sft_self", "base"), ("fence", "facttune"), ("fence", "self_eval"), ("fence", "ever"), ("fence", "shorter")]
@@ -257,7 +258,7 @@ def sweep_table(
 ) -> Table:
     "A row for each value of a parameter."
     points = {name: {x: {name: v, f"{name}_ci": None if lo is None else [lo, hi]} for x, v, lo, hi in sweep(found, parameter, name, recipe, also)} for name, _ in shown}
-    return Table(what[0].upper() + what[1:], [what, *(label for _, label in shown)], [[f"{x:g}", *(cell(points[name].get(x, {}), name, 2 if name.endswith("response") else 1) for name, _ in shown)] for x in points[shown[0][0]]])
+    return Table(f"By {what}", [what, *(label for _, label in shown)], [[f"{x:g}", *(cell(points[name].get(x, {}), name, 2 if name.endswith("response") else 1) for name, _ in shown)] for x in points[shown[0][0]]])
 
 # %% ../nbs/14c_study.ipynb #566f57bb
 def evaluator_figures(
@@ -284,20 +285,46 @@ def evaluators_table(
     return Table("Evaluators: balanced accuracy, beside the paper's", ["variant", "ours, %", "each seed", "over label only", "paper, %", "over label only", *styles, "unparsed, %", "in the paper"], [row(v) for v in in_order(found, JUDGES)],
                  "Three labels, claims of people that no training stage met; the paper's figures are means over the ten sets of LLM-AggreFact, with two labels.")
 
-# %% ../nbs/14c_study.ipynb #34d45a9c
+# %% ../nbs/14c_study.ipynb #aa36411f
+def kept_table(
+    runs: list[dict], # `metrics.json` of each seed
+) -> Table:
+    "What augmentation kept, over the seeds."
+    rows = [[what, cell({"x": float(np.mean([r["augment"][key] for r in runs]))}, "x"), " ".join(f"{r['augment'][key]:.1f}" for r in runs), f"{paper:.1f}"] for key, (what, paper) in KEPT.items()]
+    return Table("Augmentation: kept because it agrees with the human label", ["", "ours, %", "each seed", "paper, %"], rows)
+
+def narrow(
+    t: Table,
+    drop: Sequence[str], # columns to leave out, by their heads
+) -> Table:
+    "A table without some of its columns."
+    keep = [k for k, h in enumerate(t.head) if h not in drop]
+    return Table(t.title, [t.head[k] for k in keep], [[r[k] for k in keep] for r in t.rows], t.note)
+
+def study_markdown(
+    metrics: dict, # of a finished study
+) -> str:
+    "Its main tables in Markdown."
+    parts = [("generators", "tests", "Generators, at temperature 1.0"), ("ablation", "ablation_tests", "Ablation"), ("objectives", "objective_tests", "Other objectives, other pairs")]
+    tables = [narrow(arms_table(metrics[part], metrics[tests], title, NOTE if k == 0 else ""), ("each seed", "claims")) for k, (part, tests, title) in enumerate(parts) if part in metrics]
+    if "evaluators" in metrics: tables.append(narrow(evaluators_table(metrics["evaluators"]), ("each seed",)))
+    if "judges" in metrics: tables.append(worth_table(metrics["judges"]))
+    return "\n\n".join(t.markdown() for t in tables)
+
+# %% ../nbs/14c_study.ipynb #a076a51f
 def judges_worth(
-    stage,         # of a study of the miniature
-    most: int = 20000, # claims looked at in each seed
+    stage, # of a study of the miniature
 ) -> dict[str, dict]: # judge -> claims, bacc, auroc (of its probability that a claim is supported), said (share of each label)
     "The judges of the candidates beside the facts of the world."
     out, w = {}, world_of(stage.p)
-    for name, files in (("evaluator and tools", ("claims.jsonl", "judgments.jsonl")), ("the generator itself", ("self_records.jsonl",) * 2)):
+    for name, files in (("evaluator and tools", ("responses.jsonl", "claims.jsonl", "judgments.jsonl")), ("the generator itself", ("self_records.jsonl",))):
         gold, said, probs, words = [], [], [], []
         for seed in stage.p.seeds:
             if not (stage.run / f"seed{seed}" / "r4_preferences" / files[0]).exists(): continue # no arm judges itself
-            claims, judgments = (pick(resumable(stage.input(f"seed{seed}", f"r4_preferences/{f}"), [], None), kind) for f, kind in zip(files, (Claim, Judgment)))
-            text = {c.id: c.text for c in claims}
-            for j in judgments[:most]:
+            records = [r for f in files for r in resumable(stage.input(f"seed{seed}", f"r4_preferences/{f}"), [], None)]
+            sampled = {r.id for r in pick(records, Response) if not r.policy}
+            text = {c.id: c.text for c in pick(records, Claim) if c.response_id in sampled}
+            for j in [j for j in pick(records, Judgment) if j.claim_id in text]:
                 if (truth := gold_label(w, text[j.claim_id])) is None: continue
                 gold.append(truth); said.append(j.label.supported); words.append(j.label.value); probs.append(j.probs.get("Supported", float(j.label.supported)))
         if gold: out[name] = {"claims": len(gold), "bacc": balanced_accuracy(gold, said), "auroc": auroc(gold, probs), "said": {x: 100 * words.count(x) / len(words) for x in dict.fromkeys(words)}}

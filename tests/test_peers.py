@@ -1,0 +1,67 @@
+"""Our formulas beside the peers' own code, where it is installed: pip install --no-deps factscore==0.2.0 VeriScore==2.0.3
+
+Their other dependencies (old clients of closed services among them) are not needed for the formulas; what their modules import is replaced by empty stand-ins.
+"""
+import importlib
+import importlib.util
+import random
+import re
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from fence_nb.evaluate import factscore, safe_f1
+from fence_nb.metrics import median_claims
+
+WHY = "the peer is not installed; pip install --no-deps {}"
+
+
+def answers(seed: int, most: int) -> list[list[bool]]:
+    rng = random.Random(seed)
+    return [[rng.random() < .6 for _ in range(rng.randint(1, most))] for _ in range(25)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("gamma", [0, 5, 10])
+def test_factscore(seed, gamma, monkeypatch):
+    if importlib.util.find_spec("factscore") is None: pytest.skip(WHY.format("factscore==0.2.0"))
+    for name, words in {"abstain_detection": ["is_response_abstained"], "atomic_facts": ["AtomicFactGenerator"], "clm": ["CLM"], "npm": ["NPM"], "openai_lm": ["OpenAIModel"], "retrieval": ["DocDB", "Retrieval"]}.items():
+        stand_in = types.ModuleType(f"factscore.{name}")
+        for w in words: setattr(stand_in, w, None)
+        monkeypatch.setitem(sys.modules, f"factscore.{name}", stand_in)
+    theirs = importlib.import_module("factscore.factscorer").FactScorer
+    scorer = object.__new__(theirs)
+    scorer.model_name, scorer.retrieval, scorer.save_cache = "npm", {"enwiki-20230401": None}, lambda: None
+    scorer._get_score = lambda topic, generation, facts, source: [{"is_supported": f == "True"} for f in facts]
+    ls = answers(seed, 20)
+    found = scorer.get_score(["x"] * len(ls), ["y"] * len(ls), gamma=gamma, atomic_facts=[[str(l) for l in x] for x in ls])
+    assert factscore(ls, gamma) == pytest.approx(100 * found["score"]), "refusals (facts of None) are left out by both"
+    silent = scorer.get_score(["x"] * 2, ["y"] * 2, gamma=gamma, atomic_facts=[["True"], None])
+    assert factscore([[True], []], gamma) == pytest.approx(100 * silent["score"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_veriscore(seed, capsys):
+    theirs = pytest.importorskip("veriscore.utils", reason=WHY.format("VeriScore==2.0.3"))
+    ls = answers(seed, 12)
+    triplets = {"bios": {"model": [(sum(x), len(x), 1) for x in ls]}}
+    k = theirs.get_stats(triplets)
+    theirs.get_avg_numbers(triplets, k)
+    said = float(re.search(r"F1@k median: ([\d.]+)", capsys.readouterr().out)[1])
+    assert k["bios"]["K_median"] == median_claims(ls), "25 answers: one stands in the middle; of an even number they take the upper of two, we the mean"
+    assert safe_f1(ls, k["bios"]["K_median"]) == pytest.approx(100 * said, abs=.051)
+
+
+def test_veriscore_divides_by_zero_where_we_count_zero():
+    theirs = pytest.importorskip("veriscore.utils", reason=WHY.format("VeriScore==2.0.3"))
+    triplets = {"bios": {"model": [(0, 0, 1), (1, 2, 1)]}}
+    with pytest.raises(ZeroDivisionError): theirs.get_avg_numbers(triplets, theirs.get_stats(triplets))
+    assert safe_f1([[], [True, False]], 2) == pytest.approx(25)
+
+
+def test_by_hand():
+    "The same formulas without the peers: FActScore of 5 claims of 10 is half, punished by exp(1 - 10/5) at 5 claims; SAFE's F1@4 of 2 in 4."
+    assert factscore([[True] * 5 + [False] * 5]) == 50 and factscore([[True] * 5]) == pytest.approx(100 * np.exp(-1))
+    assert safe_f1([[True, True, False, False]], 4) == 50 and safe_f1([[True] * 8], 4) == 100
