@@ -710,6 +710,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'fence_nb.train.train_sft': ('train.html#train_sft', 'fence_nb/train.py'),
                                 'fence_nb.train.training_backend': ('train.html#training_backend', 'fence_nb/train.py')},
             'fence_nb.truthfulqa': { 'fence_nb.truthfulqa.TruthJudge': ('truthfulqa.html#truthjudge', 'fence_nb/truthfulqa.py'),
+                                     'fence_nb.truthfulqa.TruthJudge.questions': ( 'truthfulqa.html#truthjudge.questions',
+                                                                                   'fence_nb/truthfulqa.py'),
                                      'fence_nb.truthfulqa.by_claims': ('truthfulqa.html#by_claims', 'fence_nb/truthfulqa.py'),
                                      'fence_nb.truthfulqa.check_judge': ('truthfulqa.html#check_judge', 'fence_nb/truthfulqa.py'),
                                      'fence_nb.truthfulqa.choice_figures': ('truthfulqa.html#choice_figures', 'fence_nb/truthfulqa.py'),

@@ -105,7 +105,7 @@ def labeled_entities(
         out.append(Question(bio_prompt(topic, known)))
     return out
 
-# %% ../nbs/04c_benchmarks.ipynb #1b13c6c5
+# %% ../nbs/04c_benchmarks.ipynb #ef3fbc8b
 TRUTHFULQA_TRAIN = 3 # paper, data: questions of each category for training
 
 def truthfulqa(
@@ -121,7 +121,7 @@ def truthfulqa(
     cut = lambda text: tuple(a.strip() for a in text.split(";") if a.strip())
     out = []
     for i, (place, row) in enumerate(rows):
-        prompt = check_record(Prompt, dict(id=f"truthfulqa-{i + 1}", text=field(row, "Question", str, place), group=row["Category"], split="train" if i in train else "test"), place)
+        prompt = check_record(Prompt, dict(id=f"truthfulqa-{i + 1}", text=(asked := field(row, "Question", str, place)), topic=asked, group=row["Category"], split="train" if i in train else "test"), place)
         best = field(row, "Best Answer", str, place).strip()
         out.append(Question(prompt, tuple(dict.fromkeys((best, *cut(field(row, "Correct Answers", str, place))))), cut(field(row, "Incorrect Answers", str, place))))
     return out

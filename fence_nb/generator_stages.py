@@ -8,8 +8,10 @@ __all__ = ['training_prompts', 'test_prompts', 'file_prompts', 'sample_responses
            'preferences_card', 'beside_the_sets', 'test_generator', 'assessor_of', 'response_labels', 'answer_rows',
            'generator_metrics', 'arm_results', 'truthful_answers', 'truthfulqa_metrics', 'popularity_series']
 
-# %% ../nbs/14b_generator_stages.ipynb #3dfade37
+# %% ../nbs/14b_generator_stages.ipynb #5df97fca
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from .benchmarks import truthfulqa
@@ -251,7 +253,7 @@ def answer_rows(
     for c in pick(records, Claim): topics[c.response_id] = topics.get(c.response_id, "") + (chr(97 + read[1]) if p.task == "mini" and (read := read_claim(c.text)) else ".")
     return [[r.prompt_id, "".join("?" if l is None else str(int(l)) for l in ls), topics.get(r.id, "").ljust(len(ls), "."), h] for r, ls, h in zip(responses, labels, hedges)]
 
-# %% ../nbs/14b_generator_stages.ipynb #5557338e
+# %% ../nbs/14b_generator_stages.ipynb #fa1e4332
 def generator_metrics(
     p: Profile,
     runs: dict[str, dict[float, list]], # arm -> temperature -> records
@@ -289,17 +291,22 @@ def truthful_answers(
     chunk: int = 100,       # questions
 ) -> dict[str, list]: # arm -> Response, Judgment and Failure records, and figures under TruthfulQA's names
     "Every arm's answers to TruthfulQA's test questions, and what the judge says of them."
-    todo, name, records = test_prompts(p), check_judge(p.truth_judge), {}
-    for arm, model in models.items():
-        writer = model_of(p, model)
-        jobs = [(800_000 + 1000 * p.seed + k, part) for k, part in pieces(todo, chunk)]
-        records[arm] = resumable(Path(out) / f"{arm}_answers.jsonl", jobs, lambda job: sample_responses(p, writer, job[1], p.eval_samples, p.eval_temperatures[0], job[0], arm), desc=arm)
-    if name == "fence": judges = [lambda rs: by_claims(assess, rs)]
+    name = check_judge(p.truth_judge)
+    jobs = [(800_000 + 1000 * p.seed + k, part) for k, part in pieces(test_prompts(p), chunk)]
+    def answered(arm: str, model: str) -> list:
+        writer = model_of(p, model) # freed on return: two models of this size need not share a GPU
+        return resumable(Path(out) / f"{arm}_answers.jsonl", jobs, lambda job: sample_responses(p, writer, job[1], p.eval_samples, p.eval_temperatures[0], job[0], arm), desc=arm)
+    answers = {arm: answered(arm, model) for arm, model in models.items()}
+    records = {arm: list(rs) for arm, rs in answers.items()}
+    def judged(what: str, judge: Callable) -> None:
+        for arm, rs in answers.items():
+            parts = [part for _, part in pieces(pick(rs, Response), chunk)]
+            records[arm] += resumable(Path(out) / f"{arm}_{name}_{what}.jsonl", parts, lambda part: [r for found in judge(part) for r in found], desc=f"{what}: {arm}")
+    if name == "fence": judged("claims", lambda rs: by_claims(assess, rs))
     else:
-        j = TRUTH_JUDGES[name]
-        judges = [lambda rs, m=m, t=t, w=w: yes_or_no(model_of(p, m), t, rs, f"{name}: {w}") for m, t, w in ((j.true_model, j.true_prompt, "true"), (j.info_model, j.info_prompt, "informative"))]
-    for k, judge in enumerate(judges): # one judge at a time: each is as large as a generator
-        for arm in records: records[arm] = records[arm] + resumable(Path(out) / f"{arm}_judged_{k}.jsonl", [part for _, part in pieces(pick(records[arm], Response), chunk)], lambda rs: [r for found in judge(rs) for r in found], desc=f"judge {arm}")
+        for what, model, template in TRUTH_JUDGES[name].questions:
+            opened = cache(lambda: model_of(p, model, chat=False)) # once for all arms, and not at all when their files are there
+            judged(what, lambda rs: yes_or_no(opened(), template, rs, f"{name}: {what}"))
     return records
 
 def truthfulqa_metrics(

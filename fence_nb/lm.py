@@ -136,7 +136,7 @@ class TransformersLM:
                         else: out[i][options[k]] = sum(logp[j, s, t].item() for s, t in enumerate(extra))
         return out
 
-# %% ../nbs/02_lm.ipynb #21bfb3e6
+# %% ../nbs/02_lm.ipynb #89ca349e
 def check_model(
     spec: str, # a folder or a hub name
 ) -> str:      # the same
@@ -149,11 +149,13 @@ def check_model(
 def open_lm(
     spec: str, # a folder, a hub name such as `owner/model`, or a URL with the model after `#`
     calls: Calls | None = None, # recording and ledger of an endpoint
+    chat: bool = True,          # False: it completes plain text, whatever template it has; an address is always asked as a chat
 ): # a language model
     "The model that a setting or an argument names. Raises: `InputError` when there is none."
     if spec.startswith(("http://", "https://")): return EndpointLM(*spec.split("#", 1), calls=calls)
     try: lm = TransformersLM(check_model(spec))
     except InputError: raise
     except Exception as e: raise InputError(f"{spec}: the model cannot be loaded: {next((l for l in str(e).splitlines() if l.strip()), type(e).__name__)[:160]}") from None # a damaged file fails in many ways
-    if not lm.tokenizer.chat_template: raise InputError(f"{spec}: its tokenizer has no chat template; give a chat model")
+    if not chat: lm.tokenizer.chat_template = None
+    elif not lm.tokenizer.chat_template: raise InputError(f"{spec}: its tokenizer has no chat template; give a chat model")
     return lm

@@ -39,7 +39,7 @@ from .tools import load_embedder, model_prices, open_calls, web_tools
 from .train import TrainArgs, train_sft
 from .world import STYLES, World, human_judgments, sources
 
-# %% ../nbs/14a_stages.ipynb #0fb6b575
+# %% ../nbs/14a_stages.ipynb #5c214455
 def world_of(
     p: Profile,
 ) -> World:
@@ -57,9 +57,10 @@ def calls_of(
 def model_of(
     p: Profile,
     spec: str, # a folder, a hub name, or URL#MODEL
+    chat: bool = True, # False: it completes plain text
 ): # a language model
     "A model that a setting names; one behind an address is asked through the run's door."
-    return open_lm(p.place(spec), calls_of(p) if "://" in spec else None)
+    return open_lm(p.place(spec), calls_of(p) if "://" in spec else None, chat)
 
 def teacher_of(
     p: Profile,
