@@ -188,7 +188,7 @@ def study_k(
     "VeriScore's K of a study: the median number of claims of base's answers."
     return median_claims([a.labels for answers in arms["base"].values() for a in answers])
 
-# %% ../nbs/14c_study.ipynb #7091a733
+# %% ../nbs/14c_study.ipynb #a4842ea4
 PAPER = ["sft_self", "self_eval", "ever", "facttune", "fence"]          # the paper's main table
 ABLATION = ["sft_fence", "edit", "coarse", "edit_coarse", "sft", "fence"] # its ablation, and the first half of fence
 ORDER = [("facttune", "sft_self"), ("sft_self", "base"), ("fence", "facttune"), ("fence", "self_eval"), ("fence", "ever"), ("fence", "shorter")]
@@ -205,7 +205,7 @@ def sure(
     if r is None: return "–"
     return f"{r['difference']:+.1f} [{r['difference_ci'][0]:+.1f}, {r['difference_ci'][1]:+.1f}]" + " *" * (r["p_holm"] < .05)
 
-NOTE = "Intervals draw prompts, seeds together (95 %). A star: the difference from base is significant at 5 % after Holm's correction over this page's tests (paired by prompt). F1@K, supported claims and refusals show what a gain costs."
+NOTE = "Intervals draw prompts, seeds together (95 %). Differences are means over the prompts that both arms answer. A star: the difference from base is significant at 5 %, paired by prompt, after Holm's correction over the tests of its page. F1@K, supported claims and refusals show what a gain costs."
 
 def arms_table(
     found: dict[str, dict], # arm -> `figures`
