@@ -28,7 +28,7 @@ from .schema import InputError, atomic_write
 from .settings import find_settings, load_profile
 from .wikipedia import build_from
 
-# %% ../nbs/16a_cli.ipynb #3e759db4
+# %% ../nbs/16a_cli.ipynb #5e786221
 def _overrides(args: argparse.Namespace) -> dict[str, str]:
     out = {}
     for pair in args.set:
@@ -75,7 +75,7 @@ def cmd_report(
 ) -> int:                     # exit code
     "Write the report of a run again, and print its tables."
     if not Path(args.run).is_dir(): raise InputError(f"{args.run}: no such folder; give the folder of a run, such as data/runs/mini")
-    page = write_index(args.run, f"FenCE study: {Path(args.run).resolve().name}") if Path(args.run, "pages.json").is_file() else write_report(args.run)
+    page = write_index(args.run, f"FenCE study: {Path(args.run).resolve().name}") if Path(args.run, "pages.json").is_file() and not any(Path(args.run).glob("r[0-9]_*")) else write_report(args.run)
     if (metrics := read_json(Path(args.run, "metrics.json"))): print(results_text(metrics))
     print(page)
     return 0

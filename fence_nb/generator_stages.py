@@ -8,14 +8,14 @@ __all__ = ['training_prompts', 'test_prompts', 'file_prompts', 'sample_responses
            'preferences_card', 'beside_the_sets', 'test_generator', 'assessor_of', 'response_labels', 'answer_rows',
            'generator_metrics', 'arm_results', 'truthful_answers', 'truthfulqa_metrics', 'popularity_series']
 
-# %% ../nbs/14b_generator_stages.ipynb #5df97fca
+# %% ../nbs/14b_generator_stages.ipynb #16b231cf
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from .benchmarks import truthfulqa
-from .cards import data_card, generator_words, model_card
+from .cards import data_card, model_card
 from .claims import sentence_spans, split_responses
 from .evidence import Toolbox
 from .evaluate import facts_by_group, facts_summary, shorter_control
@@ -138,7 +138,7 @@ def preference_metrics(
     return {"sets": {name: {"targets": len(t), "pairs": len(q)} for name, (t, q) in sets.items()}, "actions": dict(sorted(actions.items())),
             "labels": dict(sorted(Counter(j.label.value for j in pick(records, Judgment)).items()))}
 
-# %% ../nbs/14b_generator_stages.ipynb #5b7ee50d
+# %% ../nbs/14b_generator_stages.ipynb #c5cf8b5f
 def train_generators(
     p: Profile,
     sets: dict[str, tuple[list[Response], list[Preference]]],
@@ -172,15 +172,17 @@ def generator_cards(
     trained: dict[str, dict], # folder -> training record
 ) -> list[Path]:
     "A card beside each generator."
-    return [model_card(stage.path(name), t, generator_words(name), "generator") for name, t in trained.items()]
+    return [model_card(stage.path(name), t, {"role": "generator", "base_model": stage.p.base_model, "profile": stage.p.name, "licence": "apache-2.0" if stage.p.task == "mini" else ""}) for name, t in trained.items()]
 
 def preferences_card(
     stage, # r4
     sets: dict[str, tuple[list[Response], list[Preference]]],
 ) -> Path:
     "A card beside the training sets of the generators."
-    files = {f"{name}_{what}": (f"sets/{name}_{what}.jsonl", kind, len(rows)) for name, both in sets.items() for what, kind, rows in zip(("targets", "pairs"), (Response, Preference), both) if rows}
-    return data_card(stage.path("."), files, "Preferences built from judged claims", "Answers of a generator and their revisions, ranked by the share of their claims that a judge supports. Each set is named by judge, revision and way of pairing; its targets are for SFT, its pairs for DPO. The texts are a model's: many hold claims that are not so, above all the rejected ones.")
+    files = {f"sets/{name}_{what}.jsonl": kind for name, both in sets.items() for what, kind, rows in zip(("targets", "pairs"), (Response, Preference), both) if rows}
+    return data_card(stage.path("."), files, {"title": "Preferences built from judged claims", "profile": stage.p.name, "seed": stage.p.seed,
+        "how": "Answers of a generator and their revisions, ranked by the share of their claims that a judge supports. Each set is named by judge, revision and way of pairing; its targets are for SFT, its pairs for DPO.",
+        "limits": "The texts are a model's: many hold claims that are not so, above all the rejected ones."})
 
 def beside_the_sets(
     stage, # r5

@@ -34,7 +34,7 @@ ORIENTATION = "Balanced accuracy, %, against people. Thresholds are tuned on tra
 KEPT = {"critique_kept_pct": ("Examples with a critique that agrees with the label", 77.2), "tools_kept_pct": ("Examples with tool documents that agree with the label", 54.1)}
 WORLDS = "Two worlds: our figures come from this run's own topics, documents and judge, the paper's from Llama3-8B-chat with other topics and another judge. Only direction and order compare, not the size of a figure."
 
-# %% ../nbs/13c_results.ipynb #203c87cf
+# %% ../nbs/13c_results.ipynb #cf1750f0
 @dataclass(frozen=True)
 class Table:
     "Rows of text under a title; a note that must not get lost stands below."
@@ -93,7 +93,7 @@ def results_tables(
     facts, out = lambda m: m.get("facts_pct"), []
     base = arms.get("base", {})
     rows = [[a.replace("_", " "), cell(m, "facts_pct"), _gain(facts(m), facts(base)), cell({"x": paper}, "x", 2), _gain(paper, ARMS["base"][2]), name or "–", what]
-            for a in in_order(arms, ARMS) for m, (what, name, paper) in [(arms[a], ARMS.get(a, (f"{a.partition('@')[0]} with {a.partition('@')[2].replace('+', ', ')}", "", None)))]]
+            for a in in_order(arms, ARMS) for m, (what, name, paper) in [(arms[a], ARMS.get(a, (f"{a.partition('@')[0]} with {a.partition('@')[2].replace('+', ', ')}" * ("@" in a), "", None)))]]
     out.append(Table("Share of facts, beside the paper's", ["arm", "ours, %", "over base", "paper, %", "over base", "in the paper", "what it is"], rows, WORLDS) if rows else _later("Share of facts", "r6_generator_test"))
     if not rows and "fast_judge" in metrics: out.pop() # a profile without a generator
     for at, pick in [("1.0", lambda m: m), ("0.7", lambda m: m.get("at_0.7") or {})]:

@@ -188,7 +188,7 @@ def evaluator_rows(
         return a + b + fa + fb
     return resumable(path, [part for _, part in pieces(train, chunk)], work, desc="augment")
 
-# %% ../nbs/14a_stages.ipynb #aed9d9c8
+# %% ../nbs/14a_stages.ipynb #ee272046
 def variants(
     p: Profile,
 ) -> list[str]:
@@ -217,18 +217,17 @@ def evaluator_cards(
     trained: dict[str, dict], # variant -> training record
 ) -> list[Path]:
     "A card beside each language model that was trained; a fast judge has one of its own kind."
-    return [model_card(stage.path(v), t, f"the variant {v}, trained on {t['rows']} judged claims", "evaluator") for v, t in trained.items() if "args" in t]
+    return [model_card(stage.path(v), t, {"role": "evaluator", "base_model": stage.p.base_model, "profile": stage.p.name, "licence": "apache-2.0" if stage.p.task == "mini" else ""}) for v, t in trained.items() if "args" in t]
 
 def rows_card(
     stage, # r1
     train: list[JudgedClaim],
     test: list[JudgedClaim],
-    rows: list[EvaluatorRow],
 ) -> Path:
     "A card beside the evaluator's data, with the licence of every set in it."
     licences = {c: SETS[c].licence if c in SETS else "this package's" for c in dict.fromkeys(e.corpus for e in train + test)}
-    return data_card(stage.path("."), {"rows": ("evaluator_rows.jsonl", EvaluatorRow, len(rows)), "train": ("train.jsonl", JudgedClaim, len(train)), "test": ("test.jsonl", JudgedClaim, len(test))}, "Human-judged claims, augmented",
-                     "Claims that people judged on documents, split by document. To the training claims a larger model wrote critiques, and tools found further documents; both were kept only where the label that follows is the human's.", licences)
+    return data_card(stage.path("."), {"evaluator_rows.jsonl": EvaluatorRow, "train.jsonl": JudgedClaim, "test.jsonl": JudgedClaim}, {"title": "Human-judged claims, augmented", "profile": stage.p.name, "seed": stage.p.seed, "how":
+                     "Claims that people judged on documents, split by document. To the training claims a larger model wrote critiques, and tools found further documents; both were kept only where the label that follows is the human's."}, licences)
 
 def train_fast_judge(
     p: Profile,

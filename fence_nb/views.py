@@ -65,12 +65,13 @@ def worst(
     "The label that a sentence wears: Contradictory, else Unverified, else not judged, else Supported."
     return min(labels, key=list(MARKS).index)
 
-# %% ../nbs/13b_views.ipynb #f54357fe
+# %% ../nbs/13b_views.ipynb #2853cff8
 def response_html(
     response: Response,
     claims: list[Claim],               # of this response; others are left out
     judgments: dict[str, Judgment],    # claim id -> judgment
     documents: dict[str, Document] | None = None, # document id -> document
+    place: str = "",                   # of a response that a page shows twice: keeps its links apart
 ) -> str:                              # a piece of HTML for `styled`
     "The text of a response with its claims coloured by label, and what the judge said about each."
     claims = sorted((c for c in claims if c.response_id == response.id), key=lambda c: (c.start, c.end))
@@ -79,18 +80,18 @@ def response_html(
     for piece, over in pieces(response.text, claims):
         if not over or not piece.strip(): out.append(escape(piece)); continue
         kind, sign = MARKS[top := worst([label[c.id] for c in over])]
-        out.append(f'<a class="claim {kind}" href="#{escape(over[0].id)}" title="{top.value if top else "Not judged"}">{escape(piece)}<sup> {sign}\u202f{",".join(str(number[c.id]) for c in over)}</sup></a>')
-    rows = [_claim_html(number[c.id], c, judgments.get(c.id), documents or {}) for c in claims]
+        out.append(f'<a class="claim {kind}" href="#{escape(place + over[0].id)}" title="{top.value if top else "Not judged"}">{escape(piece)}<sup> {sign}\u202f{",".join(str(number[c.id]) for c in over)}</sup></a>')
+    rows = [_claim_html(number[c.id], c, judgments.get(c.id), documents or {}, place) for c in claims]
     return f'<div class="text">{"".join(out) or "<em>empty response</em>"}</div>{"".join(rows) or "<p class=quiet>No claims.</p>"}'
 
-def _claim_html(k: int, c: Claim, j: Judgment | None, documents: dict[str, Document]) -> str:
+def _claim_html(k: int, c: Claim, j: Judgment | None, documents: dict[str, Document], place: str) -> str:
     prob = f' <span class="quiet">{100 * j.probs[j.label.value]:.0f}\u00a0%</span>' if j and j.label.value in j.probs else ""
     why = (j.critique or "The judge gave no critique.") if j else "No judgment is recorded for this claim."
     head = f'<summary>{k}. {label_html(j.label if j else None)}{escape(c.text)}{prob}<span class="critique quiet">{escape(why)}</span></summary>'
-    if j is None: return f'<details>{head}<div class="why quiet" id="{escape(c.id)}">Nothing to show.</div></details>'
+    if j is None: return f'<details>{head}<div class="why quiet" id="{escape(place + c.id)}">Nothing to show.</div></details>'
     probs = ", ".join(f"{escape(w)} {100 * p:.0f} %" for w, p in j.probs.items())
     evidence = "".join(_document_html(i, documents.get(i)) for i in j.document_ids)
-    return (f'<details>{head}<div class="why" id="{escape(c.id)}">'
+    return (f'<details>{head}<div class="why" id="{escape(place + c.id)}">'
             f'{evidence or "<p class=quiet>Judged without documents.</p>"}<p class="quiet">{escape(j.judge)}{": " * bool(j.judge and probs)}{probs}</p></div></details>')
 
 def _document_html(i: str, d: Document | None, limit: int = 400) -> str:
