@@ -46,3 +46,18 @@ def test_silence_where_it_is_due(study):
 def test_newer_objectives_are_there(study):
     assert {"kto", "grpo", "fence@dpo_loss=ipo", "fence@mask_true=yes"} <= set(study["objectives"])
     for f in study["objectives"].values(): assert f["facts_pct_ci"][0] <= f["facts_pct"] <= f["facts_pct_ci"][1] and len(f["facts_pct_seeds"]) == 3
+
+
+def test_sweeps_as_told():
+    "Every figure of README's paragraph on sweeps, from data/mini/sweeps.json (fence run --profile mini-sweeps writes it)."
+    found = json.loads((ROOT / "data" / "mini" / "sweeps.json").read_text(encoding="utf-8"))
+    facts = lambda *arms: ", ".join(f"{found['sweeps'][a]['facts_pct']:.1f}" for a in arms)
+    bacc = lambda *names: [f"{found['evaluator_sweeps'][n]['bacc']:.1f}" for n in names]
+    told = next(l for l in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "mini-sweeps`, seed 0" in l)
+    one, two, three = (f"{found['sweeps'][f'fence@rounds={n}']['facts_pct']:.1f}" for n in (1, 2, 3))
+    assert f"gives {one} % facts, two {two}, three {three}," in told and len({facts(f"fence@rounds={n}") for n in (3, 4, 5, 6)}) == 1
+    assert f"k = 1, 3, 5 gives {facts('fence@top_k=1+rounds=3', 'fence@rounds=3', 'fence@top_k=5+rounds=3')};" in told
+    assert f"five candidates {facts('fence@n_candidates=2+rounds=3', 'fence@n_candidates=3+rounds=3', 'fence@rounds=3')};" in told
+    assert f"280 prompts {facts('fence@n_prompts=70+rounds=3', 'fence@n_prompts=140+rounds=3', 'fence@rounds=3')}," in told
+    assert f"accuracy is {', '.join(bacc('full@claims=750', 'full@claims=1500', 'full'))} with" in told
+    assert "documents {}, with half of them {}. Half of the critiques are worth nothing ({} against {})".format(*bacc("full@tools=0", "full@tools=0.5", "full@critiques=0.5", "full")) in told
