@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from .schema import Claim, Document, Failure, InputError, JudgedClaim, Judgment, Label, atomic_write
 
-# %% ../nbs/08a_fast_judge.ipynb #b4592d20
+# %% ../nbs/08a_fast_judge.ipynb #35b6fb06
 def _words(text: str) -> list[str]: return re.findall(r"[a-z0-9]+", text.lower())
 
 def _sentences(text: str, words: int) -> list[str]:
@@ -31,7 +31,7 @@ def _scores(claim: str, sentences: list[str]) -> list[float]:
     wanted, held = {*asked, *zip(asked, asked[1:])}, []
     for s in sentences: w = _words(s); held.append({*w, *zip(w, w[1:])})
     spread = Counter(x for h in held for x in h)
-    return [math.fsum(1 / spread[x] for x in h & wanted) / math.sqrt(5 + len(h)) for h in held]
+    return [math.fsum(1 / spread[x] for x in h & wanted) / math.sqrt(5 + len(h)) if h else -1. for h in held] # without words it is no evidence
 
 def _best(score: list[float], sentences: list[str], words: int) -> list[int]:
     kept, left = [], words
@@ -49,7 +49,7 @@ def best_sentences(
     sentences = _sentences(text, words)
     return " ".join(sentences[i] for i in _best(_scores(claim, sentences), sentences, words))
 
-# %% ../nbs/08a_fast_judge.ipynb #0179e2f6
+# %% ../nbs/08a_fast_judge.ipynb #fe10037d
 def word_share(
     claim: str,
     text: str, # a document
@@ -69,7 +69,7 @@ def read_windows(
     runs, size = [], words
     for i, sentence in enumerate(sentences):
         n = len(_words(sentence))
-        if not runs or size + n > words: runs.append([]); size = 0
+        if not runs or size and size + n > words: runs.append([]); size = 0
         runs[-1].append(i); size += n
     if len(runs) < 2: return [" ".join(sentences) or text], False
     score = _scores(claim, sentences)
