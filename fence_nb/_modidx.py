@@ -647,6 +647,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'fence_nb.stages.base_path': ('stages.html#base_path', 'fence_nb/stages.py'),
                                  'fence_nb.stages.build_tools': ('stages.html#build_tools', 'fence_nb/stages.py'),
                                  'fence_nb.stages.calls_of': ('stages.html#calls_of', 'fence_nb/stages.py'),
+                                 'fence_nb.stages.card_values': ('stages.html#card_values', 'fence_nb/stages.py'),
                                  'fence_nb.stages.evaluator_cards': ('stages.html#evaluator_cards', 'fence_nb/stages.py'),
                                  'fence_nb.stages.evaluator_examples': ('stages.html#evaluator_examples', 'fence_nb/stages.py'),
                                  'fence_nb.stages.evaluator_metrics': ('stages.html#evaluator_metrics', 'fence_nb/stages.py'),

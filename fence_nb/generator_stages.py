@@ -8,7 +8,7 @@ __all__ = ['training_prompts', 'test_prompts', 'file_prompts', 'sample_responses
            'preferences_card', 'beside_the_sets', 'test_generator', 'assessor_of', 'response_labels', 'answer_rows',
            'generator_metrics', 'arm_results', 'truthful_answers', 'truthfulqa_metrics', 'popularity_series']
 
-# %% ../nbs/14b_generator_stages.ipynb #16b231cf
+# %% ../nbs/14b_generator_stages.ipynb #83f84073
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -27,7 +27,7 @@ from .recipes import arm_data, arms_of, spread
 from .revise import SelfJudge, revise_responses
 from .schema import Claim, Failure, InputError, Judgment, Label, Preference, Prompt, Response, Revision, pieces, read_records, resumable
 from .settings import Profile
-from .stages import base_path, build_tools, model_of, pick, teacher_of, world_of
+from .stages import base_path, build_tools, card_values, model_of, pick, teacher_of, world_of
 from .train import TrainArgs, train_dpo, train_sft
 from .truthfulqa import JUDGES as TRUTH_JUDGES, by_claims, check_judge, choice_figures, truth_figures, weigh_answers, yes_or_no
 from .world import gold_label, read_claim
@@ -138,7 +138,7 @@ def preference_metrics(
     return {"sets": {name: {"targets": len(t), "pairs": len(q)} for name, (t, q) in sets.items()}, "actions": dict(sorted(actions.items())),
             "labels": dict(sorted(Counter(j.label.value for j in pick(records, Judgment)).items()))}
 
-# %% ../nbs/14b_generator_stages.ipynb #c5cf8b5f
+# %% ../nbs/14b_generator_stages.ipynb #d0b244d3
 def train_generators(
     p: Profile,
     sets: dict[str, tuple[list[Response], list[Preference]]],
@@ -172,7 +172,7 @@ def generator_cards(
     trained: dict[str, dict], # folder -> training record
 ) -> list[Path]:
     "A card beside each generator."
-    return [model_card(stage.path(name), t, {"role": "generator", "base_model": stage.p.base_model, "profile": stage.p.name, "licence": "apache-2.0" if stage.p.task == "mini" else ""}) for name, t in trained.items()]
+    return [model_card(stage.path(name), t, card_values(stage.p, "generator")) for name, t in trained.items()]
 
 def preferences_card(
     stage, # r4

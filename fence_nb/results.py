@@ -115,7 +115,7 @@ def results_tables(
         out.append(Table("Augmentation, set by set", ["set", "examples", "with a critique, %", "with tool documents, %"], [[r["corpus"], str(r["examples"]), cell(r, "critique_kept_pct"), cell(r, "tools_kept_pct")] for r in kept["by_set"]]))
     return out
 
-# %% ../nbs/13c_results.ipynb #b96700e3
+# %% ../nbs/13c_results.ipynb #155ab555
 PAGE_CSS = CSS + """
 .fence table{border-collapse:collapse;font-size:.9em;font-variant-numeric:tabular-nums;background:none;color:inherit;width:100%}
 .fence .wide{overflow-x:auto;margin:.4em 0}.fence th,.fence td{padding:.4em .7em;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;overflow-wrap:normal}
@@ -129,7 +129,7 @@ def table_html(
     "A table as HTML; the rows of our method stand out."
     note = f'<p class="quiet">{escape(t.note)}</p>' * bool(t.note)
     if not t.rows: return f"<h3>{escape(t.title)}</h3>{note}"
-    right = [" class=\"num\"" * (k > 0 and all(re.match(r"[+-]?\d|–$", r[k]) for r in t.rows)) for k in range(len(t.head))] # the first column names the row
+    right = [' class="num"' * (k > 0 and all(re.match(r"[+-]?\d|–$", r[k]) for r in t.rows)) for k in range(len(t.head))] # the first column names the row
     def td(k: int, text: str) -> str:
         value, bracket, rest = text.partition(" [")
         body = escape(value) + f"<small> [{escape(rest)}</small>" * bool(bracket)

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['world_of', 'calls_of', 'model_of', 'teacher_of', 'pick', 'build_tools', 'prepare_base', 'base_path', 'base_facts',
            'factscore_examples', 'evaluator_examples', 'without_overlap', 'evaluator_rows', 'variants',
-           'train_evaluator', 'evaluator_cards', 'rows_card', 'train_fast_judge', 'kept_apart', 'asked_of',
-           'test_evaluator', 'tested_models', 'evaluator_metrics', 'as_claim', 'test_parts', 'fast_judge_metrics',
-           'rule_metrics', 'fast_judge_report']
+           'train_evaluator', 'card_values', 'evaluator_cards', 'rows_card', 'train_fast_judge', 'kept_apart',
+           'asked_of', 'test_evaluator', 'tested_models', 'evaluator_metrics', 'as_claim', 'test_parts',
+           'fast_judge_metrics', 'rule_metrics', 'fast_judge_report']
 
 # %% ../nbs/14a_stages.ipynb #e92ca626
 import json
@@ -188,7 +188,7 @@ def evaluator_rows(
         return a + b + fa + fb
     return resumable(path, [part for _, part in pieces(train, chunk)], work, desc="augment")
 
-# %% ../nbs/14a_stages.ipynb #ee272046
+# %% ../nbs/14a_stages.ipynb #097b8cf8
 def variants(
     p: Profile,
 ) -> list[str]:
@@ -212,12 +212,19 @@ def train_evaluator(
     args = TrainArgs(lr=p.evaluator_lr, batch=p.evaluator_batch, epochs=p.evaluator_epochs, steps=p.evaluator_steps, lora_r=p.lora_r, lora_alpha=p.lora_alpha, max_length=p.max_length, seed=p.seed)
     return train_sft(base, evaluator_sft_rows(variant_rows(rows, variant), prompt_set(p.prompts)), out, args)
 
+def card_values(
+    p: Profile,
+    role: str, # evaluator | generator
+) -> dict[str, str]: # for `model_card`
+    "What a profile knows about the models that it trains."
+    return {"role": role, "base_model": p.base_model, "profile": p.name, "licence": "apache-2.0" if p.task == "mini" else ""}
+
 def evaluator_cards(
     stage,                    # r2
     trained: dict[str, dict], # variant -> training record
 ) -> list[Path]:
     "A card beside each language model that was trained; a fast judge has one of its own kind."
-    return [model_card(stage.path(v), t, {"role": "evaluator", "base_model": stage.p.base_model, "profile": stage.p.name, "licence": "apache-2.0" if stage.p.task == "mini" else ""}) for v, t in trained.items() if "args" in t]
+    return [model_card(stage.path(v), t, card_values(stage.p, "evaluator")) for v, t in trained.items() if "args" in t]
 
 def rows_card(
     stage, # r1
