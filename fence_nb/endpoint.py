@@ -10,7 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Reply:
     text: str
     finished: bool = True
     error: str = "" # why there is no text
+    logprobs: dict[str, float] = field(default_factory=dict) # word of the form -> log-probability where the reply chose it; empty: not read
 
     @property
     def sure(self) -> str:
@@ -35,10 +36,12 @@ class Reply:
 
 @dataclass(frozen=True)
 class Form:
-    "What a reply should look like, in the two ways that servers understand."
+    "What a reply should look like, in the two ways that servers understand, and how it ends."
     regex: str                    # of the whole reply
     schema: dict                  # of a JSON object that says the same
     text: Callable[[dict], str]   # such an object as a reply
+    marker: str = ""              # what stands before the reply's last word, at the start of a line
+    words: tuple[str, ...] = ()   # what that word can be
 
 # %% ../nbs/01b_endpoint.ipynb #3b5c2f90
 LONGEST_REPLY = 600. # seconds; a large model behind a queue takes minutes
@@ -200,7 +203,9 @@ class EndpointLM:
         extra = {}
         if temperature and not bulk and self._strict: extra = {"generation_config": json.dumps({"do_sample": True, "top_k": 0, "top_p": 1., "max_new_tokens": max_new_tokens})}
         jobs = [(c, many, seed * 1000) for c in conversations] if bulk else [(c, 1, seed * 1000 + k) for c in conversations for k in range(many)]
-        found = self._calls.map(lambda j: self._ask(j[0], j[1], how, form, extra, max_new_tokens=max_new_tokens, temperature=temperature, seed=j[2]), jobs, desc)
+        order = sorted(range(len(jobs)), key=lambda k: json.dumps(jobs[k][0])) # what begins alike is asked in a row: a server that keeps beginnings reads them once
+        found = dict(zip(order, self._calls.map(lambda j: self._ask(j[0], j[1], how, form, extra, max_new_tokens=max_new_tokens, temperature=temperature, seed=j[2]), [jobs[k] for k in order], desc)))
+        found = [found[k] for k in range(len(jobs))]
         if not bulk: found = [[r for rs in found[k:k + many] for r in rs] for k in range(0, len(found), many)]
         return [rs if temperature else rs * n for rs in found]
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from .calls import Calls
 from .endpoint import Conversation, EndpointLM, Form, Reply
+from .engine import Choice, Engine, with_backoff
 from .schema import InputError
 
 # %% ../nbs/02_lm.ipynb #1e01773e
@@ -67,13 +68,22 @@ class TransformersLM:
             self.model = AutoPeftModelForCausalLM.from_pretrained(path, dtype=dtype).merge_and_unload()
         else: self.model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
         self.model = self.model.to(self.device).eval()
+        eos = self.model.generation_config.eos_token_id if self.model.generation_config.eos_token_id is not None else self.tokenizer.eos_token_id
+        self._ends = set(eos if isinstance(eos, list) else [eos])
+        self.engine = Engine(self.model, self.tokenizer.pad_token_id, self._ends, self.tokenizer.decode, batch_tokens) if Engine.fits(self.model) else None
 
-    def _ids(self, conversation: Conversation) -> list[int]:
-        own = conversation[-1]["role"] == "assistant"
-        conversation = [m | {"content": self._special.sub(lambda t: f"{t[0][0]} {t[0][1:]}", m["content"])} for m in conversation] # no message can end itself
-        if not self.tokenizer.chat_template: return self.tokenizer("\n".join(m["content"] for m in conversation)).input_ids # a model that completes plain text
-        text = self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=not own, continue_final_message=own)
-        return self.tokenizer(text, add_special_tokens=False).input_ids
+    def _ids(self, conversations: list[Conversation]) -> list[list[int]]:
+        if not conversations: return []
+        plain = lambda text: self._special.sub(lambda t: f"{t[0][0]} {t[0][1:]}", text) # no message can end itself
+        conversations = [[m | {"content": plain(m["content"])} for m in c] for c in conversations]
+        if not self.tokenizer.chat_template: return self.tokenizer(["\n".join(m["content"] for m in c) for c in conversations]).input_ids # a model that completes plain text
+        texts = [self.tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=not own, continue_final_message=own) for c in conversations for own in [c[-1]["role"] == "assistant"]]
+        return self.tokenizer(texts, add_special_tokens=False).input_ids
+
+    def _choice(self, form: Form | None) -> Choice | None:
+        "A form's words in tokens; None where their first tokens do not tell them apart."
+        words = {w: self.tokenizer(w, add_special_tokens=False).input_ids for w in form.words} if form else {}
+        return Choice(form.marker, words) if words and len({t[0] for t in words.values()}) == len(words) else None
 
     def _batches(self, ids: list[list[int]], new: int, n: int) -> list[list[int]]:
         "Positions in `ids`, longest first, within the token budget."
@@ -93,29 +103,35 @@ class TransformersLM:
         max_new_tokens: int = 256,
         seed: int = 0,
         desc: str = "",            # for a progress bar; empty: none
-        form: Form | None = None,  # not enforced here
+        form: Form | None = None,  # a greedy reply ends with its label, and tells the labels' probabilities
     ) -> list[list[Reply]]:        # n replies to each conversation, in order
         "Write. The same call gives the same replies."
+        ids = self._ids(conversations)
+        if temperature: return self._batched(ids, n, temperature, max_new_tokens, seed, desc)
+        new = list({tuple(i): i for i in ids}.values())
+        if self.engine:
+            written = self.engine.write(new, max_new_tokens, self._choice(form), desc)
+            texts = self.tokenizer.batch_decode([w.tokens for w in written], skip_special_tokens=True)
+            replies = [Reply(text, w.finished, logprobs=w.logprobs) for text, w in zip(texts, written)]
+        else: replies = [r[0] for r in self._batched(new, 1, 0., max_new_tokens, seed, desc)]
+        of = dict(zip(map(tuple, new), replies))
+        return [[of[tuple(i)]] * n for i in ids]
+
+    def _batched(self, ids: list[list[int]], n: int, temperature: float, max_new_tokens: int, seed: int, desc: str) -> list[list[Reply]]:
         import torch
         from transformers import GenerationConfig
-        ids = [self._ids(c) for c in conversations]
-        first = {tuple(i): k for k, i in reversed(list(enumerate(ids)))} if not temperature else {}
-        todo = [k for k, i in enumerate(ids) if temperature or first[tuple(i)] == k]
-        eos = self.model.generation_config.eos_token_id if self.model.generation_config.eos_token_id is not None else self.tokenizer.eos_token_id
-        cfg = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=temperature > 0, num_return_sequences=n if temperature else 1, eos_token_id=eos, pad_token_id=self.tokenizer.pad_token_id,
+        cfg = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=temperature > 0, num_return_sequences=n, eos_token_id=sorted(self._ends), pad_token_id=self.tokenizer.pad_token_id,
                                **(dict(temperature=temperature, top_k=0, top_p=1.) if temperature else {}))
-        ends, out = set(eos if isinstance(eos, list) else [eos]), {}
-        with torch.random.fork_rng(), torch.inference_mode():
-            for b, part in enumerate(tqdm(self._batches([ids[k] for k in todo], max_new_tokens, n), desc=desc, disable=not desc, mininterval=2)):
-                torch.manual_seed(seed * 1_000_003 + b)
-                x = self._pad([ids[todo[k]] for k in part])
-                rows = self.model.generate(**x, generation_config=cfg)[:, x["input_ids"].shape[1]:].tolist()
-                texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
-                m = cfg.num_return_sequences
-                for j, k in enumerate(part):
-                    replies = [Reply(texts[j * m + s], bool(ends & set(rows[j * m + s]))) for s in range(m)]
-                    out[todo[k]] = replies if temperature else replies * n
-        return [out[k if temperature else first[tuple(i)]] for k, i in enumerate(ids)]
+        out, batches = {}, self._batches(ids, max_new_tokens, n)
+        starts = {part[0]: b for b, part in enumerate(batches)}
+        def work(part):
+            torch.manual_seed(seed * 1_000_003 + starts.get(part[0], len(ids) + part[0])) # a second half has a seed of its own
+            x = self._pad([ids[k] for k in part])
+            rows = self.model.generate(**x, generation_config=cfg)[:, x["input_ids"].shape[1]:].tolist()
+            texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+            for j, k in enumerate(part): out[k] = [Reply(texts[j * n + s], bool(self._ends & set(rows[j * n + s]))) for s in range(n)]
+        with torch.random.fork_rng(), torch.inference_mode(): with_backoff(batches, work, desc)
+        return [out[k] for k in range(len(ids))]
 
     def label_logprobs(self,
         conversations: list[Conversation],
@@ -123,17 +139,18 @@ class TransformersLM:
     ) -> list[dict[str, float]]: # option -> log-probability, for each conversation
         "Weigh. One forward pass when every option is one token, otherwise one for each option."
         import torch
-        ids, opts = [self._ids(c) for c in conversations], [self.tokenizer(o, add_special_tokens=False).input_ids for o in options]
+        ids, opts = self._ids(conversations), [self.tokenizer(o, add_special_tokens=False).input_ids for o in options]
+        if self.engine:
+            new = list({tuple(i): i for i in ids}.values())
+            of = dict(zip(map(tuple, new), self.engine.weigh(new, opts)))
+            return [dict(zip(options, of[tuple(i)])) for i in ids]
         out: list[dict[str, float]] = [{} for _ in ids]
-        single = all(len(o) == 1 for o in opts)
+        def work(part):
+            extra = opts[k]
+            logp = self.model(**self._pad([ids[i] + extra for i in part]), logits_to_keep=len(extra) + 1).logits.float().log_softmax(-1)
+            for j, i in enumerate(part): out[i][options[k]] = sum(logp[j, s, t].item() for s, t in enumerate(extra))
         with torch.inference_mode():
-            for k, extra in [(None, [])] if single else [(k, o) for k, o in enumerate(opts)]:
-                rows, keep = [i + extra for i in ids], len(extra) + 1
-                for part in self._batches(rows, 0, 1):
-                    logp = self.model(**self._pad([rows[i] for i in part]), logits_to_keep=keep).logits.float().log_softmax(-1)
-                    for j, i in enumerate(part):
-                        if single: out[i] = {o: logp[j, -1, t[0]].item() for o, t in zip(options, opts)}
-                        else: out[i][options[k]] = sum(logp[j, s, t].item() for s, t in enumerate(extra))
+            for k, extra in enumerate(opts): with_backoff(self._batches([i + extra for i in ids], 0, 1), work)
         return out
 
 # %% ../nbs/02_lm.ipynb #89ca349e

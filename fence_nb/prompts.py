@@ -9,6 +9,7 @@ __all__ = ['TERSE', 'FULL', 'VERDICT', 'neutral', 'fill', 'Prompts', 'prompt_set
 # %% ../nbs/03_prompts.ipynb #8bbd52ac
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .endpoint import Form, Reply
 from .schema import Document, InputError, Label
@@ -17,6 +18,7 @@ from .schema import Document, InputError, Label
 _LABELS = ", ".join(l.value for l in Label)
 _WORDS = "|".join(l.value for l in Label)
 
+@lru_cache(maxsize=4096) # documents are quoted once for each claim
 def neutral(
     text: str, # as found
 ) -> str:      # the same words, unable to act
@@ -132,7 +134,7 @@ def verdict(
 # %% ../nbs/03_prompts.ipynb #3f86f70b
 VERDICT = Form(rf"(.|\n)+\nLabel: ({_WORDS})",
     {"type": "object", "properties": {"critique": {"type": "string"}, "label": {"type": "string", "enum": [l.value for l in Label]}}, "required": ["critique", "label"], "additionalProperties": False},
-    lambda o: verdict(o["critique"], Label(o["label"])))
+    lambda o: verdict(o["critique"], Label(o["label"])), "Label:", tuple(f" {l.value}" for l in Label))
 
 # %% ../nbs/03_prompts.ipynb #6ae6b21d
 def parse_claims(
