@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['share_prefixes', 'Packed', 'pack', 'with_backoff', 'Choice', 'Written', 'Engine']
 
-# %% ../nbs/01c_engine.ipynb #36064d12
+# %% ../nbs/01c_engine.ipynb #8ef1bcc4
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -40,7 +41,7 @@ def share_prefixes(
         groups.append((0, [k]))
     return groups
 
-# %% ../nbs/01c_engine.ipynb #f5ca64ee
+# %% ../nbs/01c_engine.ipynb #f3a2693d
 @dataclass
 class Packed:
     "One row of a forward pass: a shared beginning and the own ends of some questions."
@@ -56,49 +57,49 @@ class Packed:
 def pack(
     rows: list[list[int]], # tokens of each question
     keep: int = 1,         # tokens at the end that are never shared
-    room: int = 256,       # tokens of ends in one row; more where the beginning is longer
-    share: bool = True,    # False: each question has a row of its own
-) -> list[Packed]:         # longest first
+    reply: int = 0,        # tokens that may follow each
+    room: int = 256,       # tokens of ends and replies in one row; more where the beginning is longer
+) -> list[Packed]:         # those with most questions first, then the longest
     "Lay questions into rows. Source: ours."
     out = []
-    for p, members in share_prefixes(rows, keep) if share else [(0, [k]) for k in range(len(rows))]:
+    for p, members in share_prefixes(rows, keep):
         for k in members:
-            if not (out and p and k != members[0] and len(rows[k]) - p + out[-1].size - p <= max(room, p)): out.append(Packed(rows[k][:p]))
+            if not p or k == members[0] or out[-1].size - p + len(rows[k]) - p + reply * (len(out[-1].of) + 1) > max(room, 2 * p): out.append(Packed(rows[k][:p]))
             out[-1].of.append(k); out[-1].ends.append(rows[k][p:])
-    return sorted(out, key=lambda r: -r.size)
+    return sorted(out, key=lambda r: (-len(r.of), -r.size))
 
-# %% ../nbs/01c_engine.ipynb #f08cf2c2
+# %% ../nbs/01c_engine.ipynb #52a76036
 def _layout(rows: list[Packed], pad: int, device):
-    "Token ids, positions and, where ends share a beginning, what may look at what; with the place of each question's last token."
+    "Token ids, positions, the number of the end that each token belongs to (0: shared), what may look at what (None: all that came before), and each question's row and last place."
     import torch
-    width = max(r.size for r in rows)
+    width, alone = max(r.size for r in rows), all(len(r.ends) == 1 for r in rows)
     ids, at, part, last = [], [], [], []
     for g, r in enumerate(rows):
-        p, i, a, s = len(r.shared), list(r.shared), list(range(len(r.shared))), [0] * len(r.shared)
-        for k, e in enumerate(r.ends, 1):
-            i += e; a += range(p, p + len(e)); s += [k] * len(e); last.append((g, len(i) - 1, p, len(i) - len(e)))
+        p, i = len(r.shared), list(r.shared)
+        a, s = list(range(p)), [0] * p
+        for k, e in enumerate(r.ends, 1): i += e; a += range(p, p + len(e)); s += [k] * len(e); last.append((g, len(i) - 1))
         gap = width - len(i)
-        ids.append(i + [pad] * gap); at.append(a + list(range(gap))); part.append(s + [-1] * gap)
-    ids, at = torch.tensor(ids, device=device), torch.tensor(at, device=device)
-    if all(len(r.ends) == 1 for r in rows): return ids, torch.arange(width, device=device).expand(len(rows), -1), None, last
-    part = torch.tensor(part, device=device)
-    mask = (part[:, None, :] == part[:, :, None]) | (part[:, None, :] == 0)
-    return ids, at, mask.tril_()[:, None], last
+        ids.append(i + [pad] * gap); at.append(list(range(width)) if alone else a + list(range(gap))); part.append(s + [-1] * gap)
+    ids, at, part = (torch.tensor(x, device=device) for x in (ids, at, part))
+    mask = None if alone else ((part[:, None, :] == part[:, :, None]) | (part[:, None, :] == 0)).tril_()[:, None]
+    return ids, at, part, mask, last
 
 @lru_cache(maxsize=1)
 def _block():
     "A layer of the cache that has its room from the start: keys and values are written where they stay."
     from transformers.cache_utils import DynamicLayer
     class Block(DynamicLayer):
-        def __init__(self, keys, values, used: int):
+        def __init__(self, keys, values, more: int):
             super().__init__()
-            self.room, self.used, self.is_initialized = (keys, values), used, True
+            self.used, self.room = keys.shape[-2], []
+            for x in (keys, values):
+                self.room.append(x.new_empty(*x.shape[:2], self.used + more, x.shape[3]))
+                self.room[-1][:, :, :self.used] = x
         def update(self, key_states, value_states, *args, **kwargs):
             n, self.used = self.used, self.used + key_states.shape[-2]
             for block, new in zip(self.room, (key_states, value_states)): block[:, :, n:self.used] = new
             return tuple(block[:, :, :self.used] for block in self.room)
-        def get_seq_length(self) -> int: return self.used
-        def keep(self, rows): self.room = tuple(block.index_select(0, rows) for block in self.room)
+        def keep(self, rows): self.room = [block.index_select(0, rows) for block in self.room]
     return Block
 
 def _out_of_memory(e: Exception) -> bool:
@@ -126,7 +127,7 @@ def with_backoff(
             todo += [now[len(now) // 2:], now[:len(now) // 2]]
     return halved
 
-# %% ../nbs/01c_engine.ipynb #50c9be97
+# %% ../nbs/01c_engine.ipynb #7ea79c09
 @dataclass(frozen=True)
 class Choice:
     "Where a reply ends: one of a few words after a marker that starts a line."
@@ -166,13 +167,21 @@ class Engine:
         import torch
         return torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device).masked_fill_(~seen, torch.finfo(self.model.dtype).min)
 
+    @contextmanager
+    def _heard(self, places: list[tuple[int, int]]):
+        "Ask the model for its word at some (row, place) alone: its last layer, over the whole vocabulary, is the widest."
+        import torch
+        rows, spots = torch.tensor(places, device=self.model.device).T
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(lambda _, x: (x[0][rows, spots][None], *x[1:]))
+        try: yield
+        finally: hook.remove()
+
     def _batches(self, rows: list[Packed], new: int) -> list[list[Packed]]:
         out, held = [], 0
-        for r in rows: # longest first
-            cost = max(r.size, (max(map(len, r.ends)) + len(r.shared) + new) * len(r.of) if new else 0)
-            wide = max(out[-1][0].size, r.size) * (len(out[-1]) + 1) if out else 0
-            if not out or max(held + cost, wide) > self.budget: out.append([]); held = 0
-            out[-1].append(r); held += cost
+        for r in rows:
+            held = max(held, r.size + new * len(r.of))
+            if not out or held * (len(out[-1]) + 1) > self.budget: out.append([]); held = r.size + new * len(r.of)
+            out[-1].append(r)
         return out
 
     def _spread(self, part: list[Packed]) -> list[Packed]:
@@ -203,12 +212,9 @@ class Engine:
             tail, n = ([], 1) if single else (options[asked[0]][:-1], len(options[asked[0]]))
             wanted = torch.tensor([options[k][0] for k in asked] if single else options[asked[0]], device=self.model.device)
             def work(part):
-                ids, at, mask, last = _layout(part, self.pad, self.model.device)
-                places = sorted({e - s for _, e, *_ in last for s in range(n)})
-                index = {e: k for k, e in enumerate(places)}
-                logits = self.model(input_ids=ids, position_ids=at, attention_mask=self._mask(mask), use_cache=False, logits_to_keep=torch.tensor(places, device=ids.device)).logits
-                rows_at, places_at = [g for g, *_ in last], [[index[e - n + 1 + s] for s in range(n)] for _, e, *_ in last]
-                logp = logits[torch.tensor(rows_at, device=ids.device)[:, None], torch.tensor(places_at, device=ids.device)].float().log_softmax(-1) # question, place, token
+                ids, at, _, mask, last = _layout(part, self.pad, self.model.device)
+                with self._heard([(g, e - n + 1 + s) for g, e in last for s in range(n)]): read = self.model(input_ids=ids, position_ids=at, attention_mask=self._mask(mask), use_cache=False)
+                logp = read.logits[0].float().log_softmax(-1).view(len(last), n, -1) # question, place, token
                 found = logp[:, 0, wanted] if single else logp.gather(-1, wanted.expand(len(last), -1)[..., None])[..., 0].sum(-1, keepdim=True)
                 for k, values in zip((k for r in part for k in r.of), found.tolist()):
                     for o, v in zip(asked, values): out[k][o] = v
@@ -228,7 +234,7 @@ class Engine:
             for r in part:
                 for k in r.of: out[k] = Written()
             self._write(part, max_new_tokens, choice, out)
-        with torch.inference_mode(): self._each(pack(rows), max_new_tokens, work, desc)
+        with torch.inference_mode(): self._each(pack(rows, reply=max_new_tokens), max_new_tokens, work, desc)
         return out
 
     def _write(self, part: list[Packed], new: int, choice: Choice | None, out: list[Written]) -> None:
@@ -236,52 +242,47 @@ class Engine:
         from transformers import DynamicCache
         from transformers.cache_utils import Cache
         device = self.model.device
-        ids, at, mask, last = _layout(part, self.pad, device)
-        ends, places = torch.tensor([e for _, e, *_ in last], device=device), sorted({e for _, e, *_ in last})
-        read = self.model(input_ids=ids, position_ids=at, attention_mask=self._mask(mask), past_key_values=DynamicCache(), use_cache=True, logits_to_keep=torch.tensor(places, device=device))
-        row = torch.tensor([g for g, *_ in last], device=device)
-        logits = read.logits[row, torch.searchsorted(torch.tensor(places, device=device), ends)]
-        # Each question gets its own keys and values, with room for the reply behind them.
-        lengths = torch.tensor([p + e + 1 - start for _, e, p, start in last], device=device)
-        wide, B = int(lengths.max()), len(last)
-        spot = torch.arange(wide, device=device)
-        shared, start = torch.tensor([p for *_, p, _ in last], device=device)[:, None], torch.tensor([s for *_, s in last], device=device)[:, None]
-        source = torch.where(spot < shared, spot, (spot - shared + start).clamp(max=ids.shape[1] - 1))
-        layers = []
-        for l in read.past_key_values.layers:
-            room = []
-            for x in (l.keys, l.values):
-                block = x.new_empty(B, x.shape[1], wide + new, x.shape[3])
-                block[:, :, :wide] = x[row[:, None], :, source].transpose(1, 2)
-                room.append(block)
-            l.keys = l.values = None
-            layers.append(_block()(*room, wide))
+        ids, at, of, mask, last = _layout(part, self.pad, device)
+        with self._heard(last): read = self.model(input_ids=ids, position_ids=at, attention_mask=self._mask(mask), past_key_values=DynamicCache(), use_cache=True)
+        # Replies grow side by side behind their row: each step adds one column of keys for each of its `slots`.
+        slots = max(len(r.of) for r in part)
+        where = torch.tensor([[min(k, len(r.of) - 1) for k in range(slots)] for r in part], device=device) # a row with fewer questions repeats its last, unheard
+        where += torch.tensor([sum(len(r.of) for r in part[:g]) for g in range(len(part))], device=device)[:, None]
+        logits, at = read.logits[0][where], at[tuple(zip(*last))][where]
+        live = [[*r.of, *[None] * (slots - len(r.of))] for r in part]
+        mine = torch.tensor([[min(k, len(r.of) - 1) + 1 for k in range(slots)] for r in part], device=device)
+        layers = [_block()(l.keys, l.values, new * slots) for l in read.past_key_values.layers]
         del read
-        cache, seen = Cache(layers=layers), torch.ones(B, wide + new, dtype=torch.bool, device=device)
-        seen[:, :wide] = spot < lengths[:, None]
-        live, done, waiting = [k for r in part for k in r.of], set(), {}
-        firsts = {o[0]: w for w, o in choice.words.items()} if choice else {}
+        cache, firsts, waiting = Cache(layers=layers), {o[0]: w for w, o in choice.words.items()} if choice else {}, {}
         for t in range(new):
             tokens = logits.argmax(-1)
             if waiting: # question -> log-probabilities of the words
-                here = [j for j, k in enumerate(live) if k in waiting]
-                waiting = dict(zip((live[j] for j in here), logits[here].float().log_softmax(-1)[:, list(firsts)].tolist()))
-            for k, token in zip(live, tokens.tolist()):
-                if k in done: continue
-                w = out[k]
-                if k in waiting and token in firsts:
-                    w.tokens += choice.words[firsts[token]]; w.finished = True; w.logprobs = dict(zip(firsts.values(), waiting[k]))
-                else:
-                    w.tokens.append(token); w.finished = token in self.ends
-                if w.finished: done.add(k)
-            stay = [j for j, k in enumerate(live) if k not in done]
-            if not stay or t + 1 == new: return
-            if len(stay) < .8 * len(live):
-                keep, live = torch.tensor(stay, device=device), [live[j] for j in stay]
-                for l in layers: l.keep(keep)
-                seen, lengths, tokens = seen[keep], lengths[keep], tokens[keep]
-            waiting = {k: [] for k in live if k not in done and self._at_choice(out[k].tokens, choice)} if choice else {}
-            logits = self.model(input_ids=tokens[:, None], position_ids=(lengths + t)[:, None], attention_mask=self._mask(seen[:, None, None, :wide + t + 1]), past_key_values=cache, use_cache=True).logits[:, -1]
+                here = [(g, j) for g, row in enumerate(live) for j, k in enumerate(row) if k in waiting]
+                waiting = dict(zip((live[g][j] for g, j in here), logits[tuple(zip(*here))].float().log_softmax(-1)[:, list(firsts)].tolist()))
+            for g, row in enumerate(tokens.tolist()):
+                for j, token in enumerate(row):
+                    if (k := live[g][j]) is None: continue
+                    w = out[k]
+                    if k in waiting and token in firsts:
+                        w.tokens += choice.words[firsts[token]]; w.finished = True; w.logprobs = dict(zip(firsts.values(), waiting[k]))
+                    else:
+                        w.tokens.append(token); w.finished = token in self.ends
+                    if w.finished: live[g][j] = None
+            left = [[j for j, k in enumerate(row) if k is not None] for row in live]
+            rows, most = [g for g, js in enumerate(left) if js], max(map(len, left))
+            if not rows or t + 1 == new: return
+            if len(rows) * most < .8 * len(live) * len(live[0]): # those who are done leave
+                keep, sel = torch.tensor(rows, device=device), torch.tensor([[left[g][min(j, len(left[g]) - 1)] for j in range(most)] for g in rows], device=device)
+                if len(rows) < len(live):
+                    of = of[keep]
+                    for l in layers: l.keep(keep)
+                tokens, at, mine = (x[keep].gather(1, sel) for x in (tokens, at, mine))
+                live = [[live[g][left[g][j]] if j < len(left[g]) else None for j in range(most)] for g in rows]
+            waiting = {k: [] for row in live for k in row if k is not None and self._at_choice(out[k].tokens, choice)} if choice else {}
+            at = at + 1
+            of = torch.cat([of, mine.masked_fill(torch.tensor([[k is None for k in row] for row in live], device=device), -1)], 1)
+            seen = (of[:, None, :] == mine[:, :, None]) | (of[:, None, :] == 0)
+            logits = self.model(input_ids=tokens, position_ids=at, attention_mask=self._mask(seen[:, None]), past_key_values=cache, use_cache=True).logits
 
     def _at_choice(self, tokens: list[int], choice: Choice) -> bool:
         "Whether a reply stands right before one of the words."
