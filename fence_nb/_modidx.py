@@ -270,6 +270,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'fence_nb.fast_judge.Reading.words': ('fast_judge.html#reading.words', 'fence_nb/fast_judge.py'),
                                      'fence_nb.fast_judge._best': ('fast_judge.html#_best', 'fence_nb/fast_judge.py'),
                                      'fence_nb.fast_judge._bf16': ('fast_judge.html#_bf16', 'fence_nb/fast_judge.py'),
+                                     'fence_nb.fast_judge._grams': ('fast_judge.html#_grams', 'fence_nb/fast_judge.py'),
+                                     'fence_nb.fast_judge._held': ('fast_judge.html#_held', 'fence_nb/fast_judge.py'),
                                      'fence_nb.fast_judge._in_batches': ('fast_judge.html#_in_batches', 'fence_nb/fast_judge.py'),
                                      'fence_nb.fast_judge._pair': ('fast_judge.html#_pair', 'fence_nb/fast_judge.py'),
                                      'fence_nb.fast_judge._quiet': ('fast_judge.html#_quiet', 'fence_nb/fast_judge.py'),

@@ -11,26 +11,36 @@ import importlib.util, json, math, os, random, re, shutil
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from tqdm import tqdm
-
+from .engine import with_backoff
 from .schema import Claim, Document, Failure, InputError, JudgedClaim, Judgment, Label, atomic_write
 
 # %% ../nbs/08a_fast_judge.ipynb #35b6fb06
-def _words(text: str) -> list[str]: return re.findall(r"[a-z0-9]+", text.lower())
+_recent = lru_cache(maxsize=2048) # a document is read for many claims
 
-def _sentences(text: str, words: int) -> list[str]:
+@_recent
+def _words(text: str) -> tuple[str, ...]: return tuple(re.findall(r"[a-z0-9]+", text.lower()))
+
+@_recent
+def _grams(text: str) -> frozenset: w = _words(text); return frozenset((*w, *zip(w, w[1:])))
+
+@_recent
+def _sentences(text: str, words: int) -> tuple[str, ...]:
     "Sentences; those of more than `words` words in pieces."
     cut = [s.split() for s in re.split(r"(?<=[.!?])[\"')]*\s+", text) if s.strip()]
-    return [" ".join(s[i:i + words]) for s in cut for i in range(0, len(s), words)]
+    return tuple(" ".join(s[i:i + words]) for s in cut for i in range(0, len(s), words))
 
-def _scores(claim: str, sentences: list[str]) -> list[float]:
+@_recent
+def _held(sentences: tuple[str, ...]) -> tuple[list[frozenset], Counter]:
+    "Words and pairs of words of each sentence, and in how many sentences each stands."
+    held = [_grams(s) for s in sentences]
+    return held, Counter(x for h in held for x in h)
+
+def _scores(claim: str, sentences: tuple[str, ...]) -> list[float]:
     "What each sentence shares with the claim."
-    asked = _words(claim)
-    wanted, held = {*asked, *zip(asked, asked[1:])}, []
-    for s in sentences: w = _words(s); held.append({*w, *zip(w, w[1:])})
-    spread = Counter(x for h in held for x in h)
+    wanted, (held, spread) = _grams(claim), _held(sentences)
     return [math.fsum(1 / spread[x] for x in h & wanted) / math.sqrt(5 + len(h)) if h else -1. for h in held] # without words it is no evidence
 
 def _best(score: list[float], sentences: list[str], words: int) -> list[int]:
@@ -55,8 +65,8 @@ def word_share(
     text: str, # a document
 ) -> float:    # 0 to 1
     "Share of a claim's words that stand in a document."
-    words = lambda t: set(re.findall(r"[a-z0-9]+", t.lower()))
-    return len(words(claim) & words(text)) / max(1, len(words(claim)))
+    asked = set(_words(claim))
+    return len(asked & _grams(text)) / max(1, len(asked))
 
 def read_windows(
     claim: str,
@@ -83,11 +93,10 @@ def mark_claim(
     text: str, # the whole document
 ) -> str:      # the claim with [ new words ] and bars | at breaks
     "Show where the words of a claim depart from a document. Source: ours."
-    words = _words(text)
-    known, pairs, last, out = set(words), set(zip(words, words[1:])), "", []
+    known, last, out = _grams(text), "", []
     for token in claim.split():
         w = _words(token)
-        if w and last and (last, w[0]) not in pairs: out.append("|")
+        if w and last and (last, w[0]) not in known: out.append("|")
         out.append(token if known.issuperset(w) else f"[ {token} ]")
         last = w[-1] if w else last
     return " ".join(out)
@@ -255,25 +264,32 @@ class CrossEncoderJudge:
     def logits(
         self,
         pairs: list[tuple[str, str]], # marked claim and evidence
-        batch: int = 32,
+        tokens: int = 8192,           # of one pass
         desc: str = "",               # for the progress bar; empty: none
     ) -> tuple[list[float], list[bool]]: # the model's score of each pair; whether tokens were cut off
-        "One pass of the model over pairs of texts, shortest first."
+        "One pass of the model over pairs of texts, shortest first; equal pairs are read once."
         import torch
-        most = self.reading.max_length
-        sizes = [len(x) for x in self.tokenizer(*map(list, zip(*pairs)), verbose=False)["input_ids"]] if pairs else []
-        order, out = sorted(range(len(pairs)), key=lambda i: sizes[i]), [0.] * len(pairs)
-        with torch.inference_mode():
-            for k in tqdm(range(0, len(order), batch), desc=desc, disable=not desc, mininterval=2):
-                part = order[k:k + batch]
-                x = self.tokenizer([pairs[i][0] for i in part], [pairs[i][1] for i in part], truncation="longest_first", max_length=most, padding=True, return_tensors="pt").to(self.device)
-                for i, z in zip(part, self.model(**x).logits[:, 0].tolist()): out[i] = z
-        return out, [n > most for n in sizes]
+        most, new = self.reading.max_length, list(dict.fromkeys(pairs))
+        if not new: return [], []
+        x = dict(self.tokenizer(*map(list, zip(*new)), verbose=False))
+        over = {k for k, ids in enumerate(x["input_ids"]) if len(ids) > most}
+        for k in over:
+            for name, ids in self.tokenizer(*new[k], truncation="longest_first", max_length=most).items(): x[name][k] = ids
+        sizes, out = [len(ids) for ids in x["input_ids"]], [0.] * len(new)
+        parts: list[list[int]] = [[]]
+        for k in sorted(range(len(new)), key=lambda k: sizes[k]):
+            if (len(parts[-1]) + 1) * sizes[k] > tokens and parts[-1]: parts.append([])
+            parts[-1].append(k)
+        def work(part):
+            y = self.tokenizer.pad({name: [v[k] for k in part] for name, v in x.items()}, return_tensors="pt").to(self.device)
+            for k, z in zip(part, self.model(**y).logits[:, 0].tolist()): out[k] = z
+        with torch.inference_mode(): with_backoff(parts, work, desc)
+        of = {pair: k for k, pair in enumerate(new)}
+        return [out[of[p]] for p in pairs], [of[p] in over for p in pairs]
 
     def read(
         self,
         claims_documents: list[tuple[str, list[Document]]], # each claim with its documents
-        batch: int = 32,
         desc: str = "",                                     # for the progress bar
     ) -> list[tuple[float, bool]]:                          # P(supported) of each claim, NaN where the model broke; whether a part of its documents was not read
         "The highest score over all windows of all documents, and the share of shared words, as a probability. Raises: `InputError` for a claim without documents."
@@ -286,7 +302,7 @@ class CrossEncoderJudge:
                 pairs += [_pair(claim, d.text, w) for w in windows]; owner += [i] * len(windows)
                 cut[i] = cut[i] or unread or d.truncated
         found = [[] for _ in claims_documents]
-        for i, z, over in zip(owner, *self.logits(pairs, batch, desc)): found[i].append(z); cut[i] = cut[i] or over
+        for i, z, over in zip(owner, *self.logits(pairs, desc=desc)): found[i].append(z); cut[i] = cut[i] or over
         r, out = self.reading, []
         for (claim, docs), zs, c in zip(claims_documents, found, cut):
             share = max(word_share(claim, d.text) for d in docs)
@@ -296,11 +312,10 @@ class CrossEncoderJudge:
     def score(
         self,
         claims_documents: list[tuple[str, list[Document]]], # each claim with its documents
-        batch: int = 32,
         progress: bool = False,                             # show a bar
     ) -> list[float]:                                       # P(supported) of each claim
         "Probability that a claim is supported by at least one of its documents."
-        out = [p for p, _ in self.read(claims_documents, batch, "judge" * progress)]
+        out = [p for p, _ in self.read(claims_documents, "judge" * progress)]
         if bad := [c for (c, _), p in zip(claims_documents, out) if math.isnan(p)]: raise InputError(f"claim {bad[0][:60]!r}: {self.name} gave no number; train it again")
         return out
 
