@@ -154,6 +154,9 @@ def _parser() -> argparse.ArgumentParser:
     def models(p: argparse.ArgumentParser) -> None:
         p.add_argument("--no-probs", action="store_true", help="do not ask for probabilities, which some servers do not offer")
         p.add_argument("--prompts", choices=("full", "terse"), default="full", help="wording of the questions; terse for models of the miniature world")
+        p.add_argument("--no-critique", action="store_true", help="read the label's probability at once and write no critique: several times faster, and less sure")
+        p.add_argument("--fast", metavar="FOLDER", help="a fast judge that is asked first; what it is unsure of goes to the other. A folder of --learn, or a cross-encoder with --band")
+        p.add_argument("--band", metavar="LOW,HIGH", default="", help="probabilities between which the fast judge is unsure; default: what --learn chose")
     def texts(p: argparse.ArgumentParser, required: bool) -> None:
         p.add_argument("--responses", metavar="FILE", required=required, help="JSON lines with topic, prompt and text")
         p.add_argument("--kb", metavar="FILE", required=required, help="documents: JSON lines with text and perhaps title, or a file of `fence kb build`")
@@ -175,6 +178,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("input", metavar="FILE", help="JSON lines with claim, documents and perhaps id and label; - for standard input")
     p.add_argument("--model", metavar="MODEL", required=True, help="a folder, a hub name, or the URL of an OpenAI-compatible server, with #NAME of the model")
     p.add_argument("--out", metavar="FILE", default="-", help="default: standard output")
+    p.add_argument("--learn", metavar="FOLDER", help="keep there a fast judge learned from these judgments, for --fast")
+    p.add_argument("--accuracy", type=float, default=.99, help="how often the learned judge must agree where it counts as sure; default 0.99")
     models(p)
     p = command("score", cmd_score, "share of supported claims of responses", "fence score --responses answers.jsonl --kb docs.jsonl --model ./my-model --out claims.jsonl")
     p.add_argument("--human", metavar="FILE", help="score human labels in FActScore's release format instead")

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from .cascade import CascadeJudge, ScoreJudge, learn_fast_judge, load_fast_judge
 from .claims import sentence_spans
 from .corpora import load_factscore
 from .evaluate import facts_by_group, facts_summary, judge_summary
@@ -73,6 +74,16 @@ def _model(spec: str) -> Any:
         logging.disable_progress_bar()
     return CrossEncoderJudge(spec) if is_cross_encoder(spec) else open_lm(spec)
 
+def _judge(args: argparse.Namespace, model: Any) -> Any:
+    "The judge that the arguments ask for, around a model that is open."
+    prompts = prompt_set(args.prompts)
+    if args.no_critique:
+        if isinstance(model, CrossEncoderJudge) or not model.weighs: raise InputError("--no-critique: this model has no probabilities of words to read; leave the option out")
+        model = ScoreJudge(model, prompts)
+    if not args.fast: return model
+    fast, band = load_fast_judge(args.fast, args.band)
+    return CascadeJudge(fast, model, band, prompts, probs=not args.no_probs)
+
 def _tools(path: str, cache: str) -> Toolbox:
     if path != "-" and Path(path).is_file():
         with open(path, "rb") as f:
@@ -110,7 +121,7 @@ def _assess(args: argparse.Namespace, cache: str) -> tuple[Any, list[Response], 
     toolbox = _tools(args.kb, cache)
     model = _model(args.model)
     if isinstance(model, CrossEncoderJudge): raise InputError(f"{args.model}: a classifier, which judges and cannot write; give it as --judge, and a language model as --model")
-    judge = _model(args.judge) if args.judge else model
+    judge = _judge(args, _model(args.judge) if args.judge else model)
     responses = [Response(prompt_id=r.id, prompt=r.prompt, text=r.text, topic=r.topic, sample=i) for i, r in enumerate(rows)]
     return model, responses, {r.id: row.id for r, row in zip(responses, rows)}, Assessor(model, None, toolbox, judge, prompt_set(args.prompts), probs=not args.no_probs)
 
@@ -120,17 +131,24 @@ def _pct(summary: dict, name: str) -> str:
 
 # %% ../nbs/16_commands.ipynb #91ac740d
 def cmd_judge(
-    args: argparse.Namespace, # input, model, prompts, out
+    args: argparse.Namespace, # input, model, prompts, fast, band, learn, out
 ) -> int:                     # exit code
-    "Judge claims on their own documents."
+    "Judge claims on their own documents; `learn` keeps a fast judge of the same opinions."
     check_out(args.out)
     rows = read_rows(args.input, ClaimRow)
-    lm = _model(args.model)
+    if args.learn: Path(args.learn).mkdir(parents=True, exist_ok=True) # before the work, not after it
+    lm = _judge(args, _model(args.model))
     claims = [Claim(response_id=r.id, text=r.claim, start=0, end=0) for r in rows]
-    judgments, failures = judge_claims(lm, [(c, r.documents) for c, r in zip(claims, rows)], prompt_set(args.prompts), probs=not args.no_probs, desc="judge")
+    items = [(c, r.documents) for c, r in zip(claims, rows)]
+    judgments, failures = judge_claims(lm, items, prompt_set(args.prompts), probs=not args.no_probs, desc="judge")
+    if isinstance(lm, CascadeJudge): print(f"{lm.asked - lm.passed} of {lm.asked} claims were sure for {lm.fast.name}", file=sys.stderr)
     fast = isinstance(lm, CrossEncoderJudge) # tells supported from not, and no more
     found = {j.claim_id: j for j in judgments}
     done = [(r, found[c.id]) for r, c in zip(rows, claims) if c.id in found]
+    if args.learn:
+        _, band = learn_fast_judge([i for i in items if i[0].id in found], [found[c.id].label for c in claims if c.id in found], args.learn, args.accuracy)
+        print(f"{args.learn}: a fast judge, sure above {band.high:.3f} and below {band.low:.3f}, chosen on {band.held} claims"
+              if band.high < 1 or band.low > 0 else f"{args.learn}: a fast judge that is sure of nothing yet at --accuracy {args.accuracy:g}; give more claims or a lower accuracy", file=sys.stderr)
     _emit([{"id": r.id, "claim": r.claim, "label": j.label.value, "critique": j.critique, "probs": j.probs, "judge": j.judge, "truncated": j.truncated} for r, j in done], args.out)
     if all(r.label for r in rows):
         human = [JudgedClaim(claim=r.claim, documents=r.documents, supported=r.label.supported, label=r.label, group=r.id) for r in rows]
