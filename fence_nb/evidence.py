@@ -87,7 +87,12 @@ class Toolbox:
         top: int = 5,
         embedder=None, # for `rerank`
         each: Callable = lambda work, items: [work(i) for i in items], # how many claims are served; `Calls.map`: side by side
-    ): self.tools, self.top, self.embedder, self.each = tools, top, embedder, each
+        made: tuple | None = None, # (function, arguments) that build it again, for another process
+    ): self.tools, self.top, self.embedder, self.each, self._made = tools, top, embedder, each, made
+
+    def __reduce__(self):
+        if not self._made: raise TypeError("this toolbox holds open connections and cannot be sent to another process")
+        return self._made
 
     def fetch(self,
         calls: list[ToolCall],

@@ -27,7 +27,7 @@ from .recipes import arm_data, arms_of, spread
 from .revise import SelfJudge, revise_responses
 from .schema import Claim, Failure, InputError, Judgment, Label, Preference, Prompt, Response, Revision, pieces, read_records, resumable
 from .settings import Profile
-from .stages import base_path, build_tools, card_values, model_of, pick, teacher_of, world_of
+from .stages import base_path, build_tools, card_values, judge_of, model_of, pick, teacher_of, work_of, world_of
 from .train import TrainArgs, train_dpo, train_sft
 from .truthfulqa import JUDGES as TRUTH_JUDGES, by_claims, check_judge, choice_figures, truth_figures, weigh_answers, yes_or_no
 from .world import gold_label, read_claim
@@ -90,16 +90,15 @@ def preference_records(
     chunk: int = 50,     # prompts
 ) -> list:               # every record of the stage
     "Candidates, their revisions under each policy, and every claim, document, judgment and failure on the way."
-    writer, judge, teacher, prompts = model_of(p, generator), model_of(p, evaluator), teacher_of(p), prompt_set(p.prompts)
-    todo = training_prompts(p)
-    def work(job):
+    def open(): return model_of(p, generator), judge_of(p, evaluator), teacher_of(p), toolbox, prompt_set(p.prompts)
+    def do(job, writer, judge, teacher, toolbox, prompts):
         seed, asked = job
         assess = Assessor(writer, teacher, toolbox, judge, prompts, p.critique_tokens)
         candidates = sample_responses(p, writer, asked, p.n_candidates, p.temperature, seed)
         out = [*asked, *candidates, *assess(candidates)[2], *_revised(p, "fence", writer, candidates, assess, seed)]
         return out + [*assess.claims.values(), *assess.documents.values(), *assess.judgments.values()]
-    jobs = [(1000 * p.seed + k, part) for k, part in pieces(todo, chunk)]
-    return resumable(path, jobs, work, desc="preferences")
+    jobs = [(1000 * p.seed + k, part) for k, part in pieces(training_prompts(p), chunk)]
+    return resumable(path, jobs, work_of(p, open, do), desc="preferences")
 
 def self_records(
     p: Profile,
@@ -110,16 +109,16 @@ def self_records(
 ) -> list:           # empty when no arm judges itself
     "The same candidates, judged and revised by the generator itself, without evidence."
     if all(a.recipe.judge != "self" for a in arms_of(p)): return []
-    writer, prompts, of = model_of(p, generator), prompt_set(p.prompts), {}
+    of = {}
     for r in pick(records, Response):
         if not r.policy: of.setdefault(r.prompt_id, []).append(r)
-    def work(job):
+    def do(job, writer, prompts):
         seed, candidates = job
         assess = Assessor(writer, None, Toolbox({}), SelfJudge(writer, prompts), prompts)
         out = [*candidates, *assess(candidates)[2], *_revised(p, "self", writer, candidates, assess, seed)]
         return out + [*assess.claims.values(), *assess.judgments.values()]
     jobs = [(1000 * p.seed + k, [r for group in part for r in group]) for k, part in pieces(list(of.values()), chunk)]
-    return resumable(path, jobs, work, desc="own opinion")
+    return resumable(path, jobs, work_of(p, lambda: (model_of(p, generator), prompt_set(p.prompts)), do), desc="own opinion")
 
 def training_sets(
     p: Profile,
@@ -205,9 +204,8 @@ def test_generator(
     arm: str = "",      # its name in the records
 ) -> list:              # Response, Claim, Judgment, Document and Failure records
     "Answers to the test prompts, with their claims and labels."
-    writer, prompts, w = model_of(p, model), prompt_set(p.prompts), world_of(p) if scorer is None else None
-    todo = test_prompts(p)
-    def work(job):
+    def open(): return model_of(p, model), splitter, scorer, prompt_set(p.prompts), world_of(p) if scorer is None else None
+    def do(job, writer, splitter, scorer, prompts, w):
         seed, asked = job
         responses, documents = sample_responses(p, writer, asked, p.eval_samples, temperature, seed, arm), []
         if scorer:
@@ -219,8 +217,8 @@ def test_generator(
             failures += [Failure(stage="score", item_id=c.id, reason="unparsed", detail=c.text) for c in claims if gold[c.id] is None]
             judgments = [Judgment(claim_id=c.id, label=Label.SUPPORTED if gold[c.id] else Label.CONTRADICTORY, judge="facts of the world") for c in claims if gold[c.id] is not None]
         return [*responses, *claims, *documents, *judgments, *failures]
-    jobs = [(900_000 + 1000 * p.seed + k, part) for k, part in pieces(todo, chunk)]
-    return resumable(path, jobs, work, desc=Path(path).stem)
+    jobs = [(900_000 + 1000 * p.seed + k, part) for k, part in pieces(test_prompts(p), chunk)]
+    return resumable(path, jobs, work_of(p, open, do), desc=Path(path).stem)
 
 def assessor_of(
     p: Profile,
@@ -230,7 +228,7 @@ def assessor_of(
     probs: bool = True,
 ) -> Assessor:
     "Evaluator and tools as a judge of new answers: in GRPO, and at the end for real models."
-    return Assessor(model_of(p, base), teacher_of(p), build_tools(p, tools), model_of(p, evaluator), prompt_set(p.prompts), p.critique_tokens, probs=probs)
+    return Assessor(model_of(p, base), teacher_of(p), build_tools(p, tools), judge_of(p, evaluator), prompt_set(p.prompts), p.critique_tokens, probs, (assessor_of, (p, base, evaluator, str(Path(tools).resolve()), probs)))
 
 def response_labels(
     records: list, # of `test_generator`
@@ -296,8 +294,8 @@ def truthful_answers(
     name = check_judge(p.truth_judge)
     jobs = [(800_000 + 1000 * p.seed + k, part) for k, part in pieces(test_prompts(p), chunk)]
     def answered(arm: str, model: str) -> list:
-        writer = model_of(p, model) # freed on return: two models of this size need not share a GPU
-        return resumable(Path(out) / f"{arm}_answers.jsonl", jobs, lambda job: sample_responses(p, writer, job[1], p.eval_samples, p.eval_temperatures[0], job[0], arm), desc=arm)
+        def do(job, writer): return sample_responses(p, writer, job[1], p.eval_samples, p.eval_temperatures[0], job[0], arm)
+        return resumable(Path(out) / f"{arm}_answers.jsonl", jobs, work_of(p, lambda: (model_of(p, model),), do), desc=arm) # freed on return: two models of this size need not share a GPU
     answers = {arm: answered(arm, model) for arm, model in models.items()}
     records = {arm: list(rs) for arm, rs in answers.items()}
     def judged(what: str, judge: Callable) -> None:

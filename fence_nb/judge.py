@@ -99,12 +99,18 @@ class Assessor:
         prompts: Prompts,
         max_new_tokens: int = 256, # of a critique
         probs: bool = True,        # ask for the probabilities of the labels
+        made: tuple | None = None, # (function, arguments) that build it again, for another process
     ):
         self.splitter, self.planner, self.toolbox, self.judge, self.prompts, self.max_new_tokens, self.probs = splitter, planner, toolbox, judge, prompts, max_new_tokens, probs
+        self._made = made
         self._split, self._found, self._judged = {}, {}, {}
         self.claims: dict[str, Claim] = {}       # everything seen so far, by id
         self.documents: dict[str, Document] = {}
         self.judgments: dict[str, Judgment] = {}
+
+    def __reduce__(self):
+        if not self._made: raise TypeError("this assessor holds open models and cannot be sent to another process")
+        return self._made
 
     def __call__(self, responses: list[Response]) -> tuple[list[Claim], list[Judgment], list[Failure]]:
         "Claims, judgments and failures of the responses."

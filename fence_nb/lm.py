@@ -56,7 +56,7 @@ class TransformersLM:
     ):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        self.name, self.batch_tokens = Path(path).name, batch_tokens
+        self.name, self.path, self.batch_tokens = Path(path).name, path, batch_tokens
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         self.tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
@@ -72,6 +72,8 @@ class TransformersLM:
         self._ends = set(eos if isinstance(eos, list) else [eos])
         # On a processor, a pass that fits its cache is the fastest.
         self.engine = Engine(self.model, self.tokenizer.pad_token_id, self._ends, self.tokenizer.decode, 8192 if self.device == "cpu" else batch_tokens) if Engine.fits(self.model) else None
+
+    def __reduce__(self): return TransformersLM, (self.path, self.batch_tokens) # another process opens it again
 
     def _ids(self, conversations: list[Conversation]) -> list[list[int]]:
         if not conversations: return []

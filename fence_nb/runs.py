@@ -73,7 +73,7 @@ class _Watched(Profile):
 
 PARAMETERS = frozenset(f for f, info in Profile.model_fields.items() if not info.exclude)
 
-LIMITS = ("max_usd", "max_calls", "model_prices", "cache", "replay") # they decide whether a stage can end, not what it gives
+LIMITS = ("max_usd", "max_calls", "model_prices", "cache", "replay", "engine", "workers", "worker_gpus") # they decide whether a stage can end, not what it gives
 
 def changes(
     manifest: dict,   # of a stage, finished or not

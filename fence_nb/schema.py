@@ -254,7 +254,7 @@ def pieces(
 def resumable(
     path,                     # the JSON-lines file to appear when all is done
     chunks: list,             # of anything; must be the same list on every start
-    work: Callable,           # chunk -> list of records; seeded by the chunk alone
+    work: Callable,           # chunk -> list of records, seeded by the chunk alone; with a method `each` (01d_scale), that does them all
     desc: str = "",           # for the progress bar
 ) -> list:                    # all records, in chunk order
     "Do chunked work that survives a kill at any moment. Finished chunks are not done again."
@@ -266,8 +266,9 @@ def resumable(
         with atomic_write(journal) as j: j.write("".join(f"{g}\n" for g in good[1:])) # drops a half-written line
         with open(part, "ab") as f, open(journal, "a") as j:
             f.truncate(good[-1])
-            for chunk in tqdm(chunks[done:], desc=desc, initial=done, total=len(chunks), mininterval=2):
-                f.write("".join(r.model_dump_json() + "\n" for r in work(chunk)).encode())
+            each = work.each if hasattr(work, "each") else lambda todo: ("".join(r.model_dump_json() + "\n" for r in work(chunk)) for chunk in todo)
+            for lines in tqdm(each(chunks[done:]), desc=desc, initial=done, total=len(chunks), mininterval=2):
+                f.write(lines.encode())
                 f.flush(); os.fsync(f.fileno())
                 j.write(f"{f.seek(0, 2)}\n"); j.flush(); os.fsync(j.fileno())
         os.replace(part, path); journal.unlink()

@@ -49,6 +49,8 @@ class Profile(BaseModel):
     base_model: str                  # what generator and evaluator start from
     teacher: str                     # writes critiques and tool calls; `scripted` in the miniature
     evaluator: Literal["lm", "crossencoder"]
+    fast_judge: str                  # a folder: asked before the evaluator; empty: none
+    fast_band: str                   # LOW,HIGH: where it is unsure; empty: the folder's own
     evaluators: Names                # variants of a language model as evaluator; `full` judges for the generator
     knowledge_base: str              # a file of `fence kb build`; empty: none
     search: str                      # none, or a row of `search.PROVIDERS`
@@ -114,6 +116,9 @@ class Profile(BaseModel):
     truth_judge: str                 # of TruthfulQA's free answers: allenai | fence
     bootstrap: Some                  # resamples for intervals
     max_failure_rate: Share          # a stage stops above it
+    engine: Literal["local", "ray"]  # who does chunks of work; the records are the same
+    workers: Some                    # of a cluster, at most
+    worker_gpus: Heat                # GPUs of each worker; a part of 1 shares one
     people: Some                     # of the miniature world
     people_offset: Rate
     people_exponent: Rate
