@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 demo: $(INSTALLED)
 	.venv/bin/fence run --profile mini
 
-test: $(INSTALLED)
+test: $(INSTALLED)-test
 	.venv/bin/nbdev-test
 	.venv/bin/python -m pytest -q tests
 
@@ -16,6 +16,11 @@ $(INSTALLED): pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -c "import torch" 2>/dev/null || .venv/bin/python -m pip install torch==2.13.0
 	.venv/bin/python -m pip install -e ".[dev,embed]"
+	touch $@
+
+# What only tests want: a local Ray cluster, and peers to compare with. Without them their tests are skipped.
+$(INSTALLED)-test: $(INSTALLED)
+	-.venv/bin/python -m pip install -e ".[ray]"
 	-.venv/bin/python -m pip install --no-deps factscore==0.2.0 VeriScore==2.0.3
 	touch $@
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from .schema import InputError
 
-# %% ../nbs/01d_scale.ipynb #804f41fe
+# %% ../nbs/01d_scale.ipynb #03522716
 class Work:
     "What `resumable` does with chunks. Raises: `InputError` for an engine that is not installed."
 
@@ -55,15 +55,16 @@ def _by_ray(chunks: list, open: Callable, do: Callable, workers: int, gpus: floa
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     class Worker:
-        def __init__(self, open, do): self.opened, self.do = open(), do
-        def __call__(self, batch: dict) -> dict:
-            return {"lines": [_lines(self.do(cloudpickle.loads(c), *self.opened)) for c in batch["chunk"]]}
+        opened = None
+        def __init__(self, open, do): self.open, self.do = open, do
+        def __call__(self, batch: dict) -> dict: # what the user has to mend comes back as a line, not as a worker that dies again and again
+            try:
+                if self.opened is None: self.opened = self.open()
+                return {"lines": [_lines(self.do(cloudpickle.loads(c), *self.opened)) for c in batch["chunk"]], "wrong": [""]}
+            except InputError as e: return {"lines": [""], "wrong": [str(e)]}
     rows = [{"chunk": cloudpickle.dumps(c)} for c in chunks]
     data = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(Worker, batch_size=1, fn_constructor_args=(open, do), num_gpus=gpus, num_cpus=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, max_tasks_in_flight_per_actor=2))
-    try: yield from (row["lines"] for row in data.iter_rows())
-    except Exception as e:
-        cause = e
-        while cause and not isinstance(cause, InputError): cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause: raise InputError(str(getattr(cause, "cause", cause)).strip().splitlines()[-1].removeprefix("fence_nb.schema.InputError: ")) from None
-        raise
+    for row in data.iter_rows():
+        if row["wrong"]: raise InputError(row["wrong"])
+        yield row["lines"]
