@@ -138,7 +138,7 @@ def run_profile(
         with _kernel_environment(run, resolved.task == "mini"): say(f"report: {write_index(run, f'FenCE study: {profile}') if study else write_report(run)}") # matplotlib has a cache, too
     return metrics
 
-# %% ../nbs/15a_launch.ipynb #a82b58b3
+# %% ../nbs/15a_launch.ipynb #f597881f
 def run_benches(
     names: list[str],              # such as b1, or b1_judge; empty: all
     settings: dict[str, object],   # parameter -> value, for those notebooks that have it
@@ -153,7 +153,7 @@ def run_benches(
     for n in names:
         if not any(f == n or f.split("_")[0] == n for f in found): raise InputError(f"bench: no benchmark {n!r}; {nearest(n, found)}")
     chosen = [f for f in found if not names or f in names or f.split("_")[0] in names]
-    has = {name: {k: v.default for k, v in papermill.inspect_notebook(str(found[name])).items()} for name in chosen}
+    has = {name: list(papermill.inspect_notebook(str(found[name]))) for name in chosen}
     for k in settings:
         if not any(k in h for h in has.values()): raise InputError(f"--set {k}: none of {', '.join(chosen)} has this parameter; {nearest(k, {k for h in has.values() for k in h})}")
     for name in chosen:
