@@ -32,6 +32,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'fence_nb.base.pretrain': ('base.html#pretrain', 'fence_nb/base.py'),
                                'fence_nb.base.save_base': ('base.html#save_base', 'fence_nb/base.py')},
             'fence_nb.bench': { 'fence_nb.bench._held': ('bench.html#_held', 'fence_nb/bench.py'),
+                                'fence_nb.bench.bench_table': ('bench.html#bench_table', 'fence_nb/bench.py'),
                                 'fence_nb.bench.growth': ('bench.html#growth', 'fence_nb/bench.py'),
                                 'fence_nb.bench.judging_load': ('bench.html#judging_load', 'fence_nb/bench.py'),
                                 'fence_nb.bench.keep': ('bench.html#keep', 'fence_nb/bench.py'),

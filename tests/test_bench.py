@@ -1,0 +1,53 @@
+"Benchmarks: the figures that README shows, the notebooks at a small size, the command line."
+import json
+
+import papermill
+import pytest
+from conftest import ROOT
+
+from fence_nb.bench import bench_table, judging_load, machine
+from fence_nb.cli import main
+from fence_nb.schema import InputError
+from fence_nb.world import World
+
+KEPT = ROOT / "data" / "bench.json"
+BENCHES = sorted((ROOT / "nbs" / "bench").glob("b*.ipynb"))
+
+def test_kept_figures_are_whole():
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    assert set(kept) == {f.stem for f in BENCHES}
+    for name, found in kept.items():
+        assert found["name"] == name and found["machine"]["cores"] and found["machine"]["packages"]["torch"]
+        rate = {r["name"]: r["per_second"] for r in found.get("rows", [])}
+        for r in found.get("ratios", []): assert abs(r["ratio"] - rate[r["fast"]] / rate[r["slow"]]) < .01 * r["ratio"] + .01
+    b1 = kept["b1_judge"]
+    assert all(a == b for a, b in (s.split(" of ") for s in b1["same_labels"].values())), "the same labels throughout"
+    ratio = {(r["fast"], r["slow"]): r["ratio"] for r in b1["ratios"]}
+    assert ratio["engine", "plain loop"] >= 8 and ratio["engine", "plain batches of 32"] >= 1.5 and ratio["cascade", "engine"] >= 3
+    assert b1["cascade"]["cascade"]["bacc"] >= b1["cascade"]["evaluator"]["bacc"] - 1
+    assert kept["b4_ray"]["same_records"]
+    assert bench_table(kept) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+@pytest.mark.parametrize("notebook", BENCHES, ids=lambda f: f.stem)
+def test_notebooks_hold_no_logic(notebook):
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    assert not any(line.startswith(("def ", "class ")) for c in code for line in c.splitlines()) and not any(c.get("outputs") for c in cells)
+    assert "out" in papermill.inspect_notebook(str(notebook))
+
+def test_small_run(tmp_path, capsys):
+    sizes = ["claims=40", "sets=8", "plain=4", "batches=8", "learn=60", "held=60", "rounds=1", "accuracy=0.5"]
+    assert main(["bench", "b1", "--out", str(tmp_path), "--set", f"evaluator={ROOT / 'data/mini/base'}", *[x for s in sizes for x in ("--set", s)]]) == 0
+    assert "plain loop" in capsys.readouterr().out
+    found = json.loads((tmp_path / "bench.json").read_text())["b1_judge"]
+    assert found["machine"] == machine() and found["same_labels"]["loop"] == "4 of 4"
+
+def test_wrong_names(capsys):
+    assert main(["bench", "b99"]) == 2 and "no benchmark 'b99'" in capsys.readouterr().err
+    assert main(["bench", "b1", "--set", "klaims=3"]) == 2 and "nearest: claims" in capsys.readouterr().err
+
+def test_load_is_what_it_says():
+    items = judging_load(100, 10, World(n=300))
+    assert len(items) == 100 == len({(c.text, d[0].id) for c, d in items}) and len({d[0].id for _, d in items}) == 10
+    assert judging_load(100, 10, World(n=300)) == items
+    with pytest.raises(InputError, match="give more sets"): judging_load(10000, 1, World(n=300))
