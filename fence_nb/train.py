@@ -163,11 +163,11 @@ def _said(args: TrainArgs) -> dict:
     "Arguments for the record; a file's folder is nobody's business."
     return asdict(replace(args, launch=Path(args.launch).name))
 
-# %% ../nbs/12_train.ipynb #3e97021b
+# %% ../nbs/12_train.ipynb #67448dde
 def _command(launch: str, module: str, job: Path) -> list[str]:
-    if not launch: return [sys.executable, "-m", module, str(job)]
+    if launch in ("", "1"): return [sys.executable, "-m", module, str(job)]
     if not launch.isdigit() and not Path(launch).is_file(): raise InputError(f"settings: launch = {launch}: no such file; give a number of processes, or a configuration of accelerate such as data/accelerate/ddp.yaml")
-    if launch.isdigit(): how = ["--num_processes", launch, "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", *(["--multi_gpu"] if int(launch) > 1 else [])]
+    if launch.isdigit(): how = ["--num_processes", launch, "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--multi_gpu"]
     else: how = ["--config_file", launch]
     return [sys.executable, "-m", "accelerate.commands.launch", *how, "--main_process_port", "0", "-m", module, str(job)]
 
@@ -192,13 +192,14 @@ def run_job(
     paths = [str(Path(fence_nb.__path__[0]).resolve().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     cpu = not _gpu() or (Path(args.launch).is_file() and "use_cpu: true" in Path(args.launch).read_text()) # the launcher leaves it to the environment
     last = deque(maxlen=12)
-    # The job's stdin ends with this process, and so does the job.
+    # The job's stdin ends with this process, or with the launcher that this process started, and so does the job.
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TQDM_DISABLE": "1", "ACCELERATE_USE_CPU": str(cpu).lower()})
+    threading.Thread(target=lambda: (child.wait(), child.stdin.close()), daemon=True).start()
     try:
         for line in child.stdout:
             sys.stderr.write(line); last.append(line.strip())
     except BaseException: child.terminate(); raise
-    finally: child.stdin.close(); code = child.wait()
+    finally: child.stdin.close(); code = child.wait(); child.stdout.close()
     if (out / "training.json").is_file(): return json.loads((out / "training.json").read_text())
     if error.is_file(): raise InputError(error.read_text())
     raise RuntimeError(f"{method}: the training process ended with code {code} and left no result; its last lines: {' / '.join(filter(None, last))}")
