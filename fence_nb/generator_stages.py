@@ -27,7 +27,7 @@ from .recipes import arm_data, arms_of, spread
 from .revise import SelfJudge, revise_responses
 from .schema import Claim, Failure, InputError, Judgment, Label, Preference, Prompt, Response, Revision, pieces, read_records, resumable
 from .settings import Profile
-from .stages import base_path, build_tools, card_values, judge_of, model_of, pick, teacher_of, work_of, world_of
+from .stages import base_path, build_tools, card_values, judge_of, model_of, pick, teacher_of, training_means, work_of, world_of
 from .train import TrainArgs, train_dpo, train_sft
 from .truthfulqa import JUDGES as TRUTH_JUDGES, by_claims, check_judge, choice_figures, truth_figures, weigh_answers, yes_or_no
 from .world import gold_label, read_claim
@@ -151,7 +151,7 @@ def train_generators(
     claims, judgments = pick(records, Claim), pick(records, Judgment)
     for arm in arms_of(p):
         q, (targets, pairs), start = arm.p, sets[arm.data], base
-        args = lambda lr, epochs, batch, **more: TrainArgs(lr=lr, epochs=epochs, batch=batch, lora_r=q.generator_lora_r, lora_alpha=q.lora_alpha, max_length=q.max_length, seed=q.seed, **more)
+        args = lambda lr, epochs, batch, **more: TrainArgs(lr=lr, epochs=epochs, batch=batch, lora_r=q.generator_lora_r, lora_alpha=q.lora_alpha, max_length=q.max_length, seed=q.seed, **training_means(q), **more)
         for step in arm.recipe.steps:
             to = arm.sft if step == "sft" else arm.folder
             if step == "sft": done[to] = train_sft(start, sft_rows(targets), out / to, args(q.sft_lr, q.sft_epochs, q.sft_batch))

@@ -8,12 +8,13 @@ __all__ = ['train_kto', 'ClaimRewards', 'train_grpo']
 # %% ../nbs/12a_objectives.ipynb #d48e9e1d
 import json
 import random
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
+from .memory import preflight
 from .preferences import score_responses
 from .schema import InputError, Response
-from .train import TrainArgs, _check_rows, _config, _finish, _load, training_backend
+from .train import TrainArgs, _check_rows, _config, _dataset, _finish, _frozen_copy, _gpu, _load, _said, _say, _train, answer_job, training_backend
 
 # %% ../nbs/12a_objectives.ipynb #4f3c6a54
 def train_kto(
@@ -23,23 +24,23 @@ def train_kto(
     args: TrainArgs,
 ) -> dict:            # backend, steps, mean loss, log
     "Kahneman-Tversky optimisation by TRL's KTOTrainer, held to the model it starts from. Raises: `InputError` for rows that the trainer could not use. Source: Ethayarajh et al. 2024."
-    out = Path(out); work = out.with_name(f".{out.name}.work")
-    if out.exists(): return json.loads((out / "training.json").read_text())
+    return _train("fence_nb.objectives", "kto", _kto, model, rows, out, args)
+
+def _kto(model: str, rows: list[dict], out: Path, args: TrainArgs) -> dict:
+    work = out.with_name(f".{out.name}.work")
     _check_rows(rows, ("prompt", "completion"), "kto")
-    good = sum(bool(r["label"]) for r in rows)
+    good, backend = sum(bool(r["label"]) for r in rows), training_backend(args.lora_r)
     rows = random.Random(args.seed).sample(rows, len(rows))
-    net, tok, peft = _load(model, args)
-    from datasets import Dataset
+    own = _config(replace(args, packing=False), work, len(rows)) | {"train_sampling_strategy": "sequential"}
+    if _gpu(): preflight(model, args, "kto", backend, own["per_device_train_batch_size"])
+    net, tok, peft = _load(model, args, backend)
     from trl import KTOConfig, KTOTrainer
-    backend, ref = training_backend(args.lora_r), None
-    if backend == "full":
-        from transformers import AutoModelForCausalLM
-        ref = AutoModelForCausalLM.from_pretrained(model, dtype=net.dtype)
+    ref = _frozen_copy(model, net, args, backend)
     weights = {"desirable_weight": len(rows) / (2 * good), "undesirable_weight": len(rows) / (2 * (len(rows) - good))} if 0 < good < len(rows) else {}
-    cfg = KTOConfig(beta=args.beta, **weights, **_config(args, work, len(rows)) | {"train_sampling_strategy": "sequential"})
-    trainer = KTOTrainer(model=net, ref_model=ref, args=cfg, train_dataset=Dataset.from_list(rows), processing_class=tok, peft_config=peft)
-    print(f"KTO of {model} on {len(rows)} responses, {good} of them good, backend {backend}", flush=True)
-    return _finish(trainer, tok, out, work, {"method": "kto", "from": model, "backend": backend, "rows": len(rows), "good": good, "args": asdict(args)})
+    cfg = KTOConfig(beta=args.beta, **weights, **own)
+    trainer = KTOTrainer(model=net, ref_model=ref, args=cfg, train_dataset=_dataset(rows, work, cfg), processing_class=tok, peft_config=peft)
+    _say(f"KTO of {model} on {len(rows)} responses, {good} of them good, backend {backend}")
+    return _finish(trainer, tok, out, work, {"method": "kto", "from": model, "backend": backend, "rows": len(rows), "good": good, "args": _said(args)})
 
 # %% ../nbs/12a_objectives.ipynb #5e267b74
 class ClaimRewards:
@@ -84,7 +85,9 @@ def train_grpo(
     if out.exists(): return json.loads((out / "training.json").read_text())
     _check_rows(rows, ("prompt",), "grpo")
     if len(weights) != 3: raise InputError(f"settings: grpo_rewards: found {len(weights)} weights, expected three: share of supported claims, their number, refusal")
-    net, tok, peft = _load(model, args)
+    args = replace(args, packing=False, precompute_reference=False, launch="") # rewards come from a judge of this process, so it stays here
+    backend = "peft" if args.lora_r else "full" # Unsloth would have to be there before transformers
+    net, tok, peft = _load(model, args, backend)
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
     own = _config(args, work, len(rows))
@@ -93,5 +96,8 @@ def train_grpo(
     cfg = GRPOConfig(num_generations=samples, max_completion_length=max_new_tokens, temperature=temperature, reward_weights=list(weights), **{k: v for k, v in own.items() if k != "train_sampling_strategy"})
     tok.padding_side = "left"
     trainer = GRPOTrainer(model=net, reward_funcs=rewards.functions(), args=cfg, train_dataset=Dataset.from_list(rows), processing_class=tok, peft_config=peft)
-    print(f"GRPO of {model} on {len(rows)} prompts, {samples} answers to each, weights {', '.join(f'{w:g}' for w in weights)}, backend {training_backend(args.lora_r)}", flush=True)
-    return _finish(trainer, tok, out, work, {"method": "grpo", "from": model, "backend": training_backend(args.lora_r), "rows": len(rows), "weights": list(weights), "samples": samples, "args": asdict(args)})
+    print(f"GRPO of {model} on {len(rows)} prompts, {samples} answers to each, weights {', '.join(f'{w:g}' for w in weights)}, backend {backend}", flush=True)
+    return _finish(trainer, tok, out, work, {"method": "grpo", "from": model, "backend": backend, "rows": len(rows), "weights": list(weights), "samples": samples, "args": _said(args)})
+
+# %% ../nbs/12a_objectives.ipynb #d8e3a66c
+if __name__ == "__main__" and globals().get("__spec__"): answer_job({"kto": _kto}) # `python -m fence_nb.objectives JOB`

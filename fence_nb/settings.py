@@ -80,6 +80,10 @@ class Profile(BaseModel):
     generator_lora_r: Count          # the same for generators
     lora_alpha: Some
     max_length: Some                 # tokens of a training row
+    launch: str                      # training in processes of its own: how many, or a file of accelerate; empty: one, where it can in this one
+    micro_batch: Count               # rows of one forward pass on one device; 0 = batch / processes
+    packing: bool                    # SFT joins short rows
+    precompute_reference: bool       # its probabilities are taken before training
     prompts_file: str                # one topic a line
     n_prompts: Some                  # for training
     n_test_prompts: Some

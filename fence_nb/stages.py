@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['world_of', 'calls_of', 'model_of', 'judge_of', 'teacher_of', 'work_of', 'pick', 'build_tools', 'prepare_base',
            'base_path', 'base_facts', 'factscore_examples', 'evaluator_examples', 'without_overlap', 'evaluator_rows',
-           'variants', 'train_evaluator', 'card_values', 'evaluator_cards', 'rows_card', 'train_fast_judge',
-           'kept_apart', 'asked_of', 'test_evaluator', 'tested_models', 'evaluator_metrics', 'as_claim', 'test_parts',
-           'fast_judge_metrics', 'rule_metrics', 'fast_judge_report']
+           'variants', 'training_means', 'train_evaluator', 'card_values', 'evaluator_cards', 'rows_card',
+           'train_fast_judge', 'kept_apart', 'asked_of', 'test_evaluator', 'tested_models', 'evaluator_metrics',
+           'as_claim', 'test_parts', 'fast_judge_metrics', 'rule_metrics', 'fast_judge_report']
 
 # %% ../nbs/14a_stages.ipynb #e92ca626
 import json
@@ -220,6 +220,12 @@ def variants(
         return list(p.evaluators)
     return ["crossencoder", *(f"without_{c}" for c in p.corpora if p.left_out_claims)]
 
+def training_means(
+    p: Profile,
+) -> dict: # of `TrainArgs`
+    "How a profile wants its trainings run."
+    return {"micro": p.micro_batch, "packing": p.packing, "precompute_reference": p.precompute_reference, "launch": p.launch if p.launch.isdigit() else p.place(p.launch)}
+
 def train_evaluator(
     p: Profile,
     rows: list[EvaluatorRow],
@@ -230,7 +236,7 @@ def train_evaluator(
 ) -> dict:        # the training record
     "One variant; the paper's three take the same number of optimiser steps."
     if p.evaluator == "crossencoder": return train_fast_judge(p, variant, train, out, base)
-    args = TrainArgs(lr=p.evaluator_lr, batch=p.evaluator_batch, epochs=p.evaluator_epochs, steps=p.evaluator_steps, lora_r=p.lora_r, lora_alpha=p.lora_alpha, max_length=p.max_length, seed=p.seed)
+    args = TrainArgs(lr=p.evaluator_lr, batch=p.evaluator_batch, epochs=p.evaluator_epochs, steps=p.evaluator_steps, lora_r=p.lora_r, lora_alpha=p.lora_alpha, max_length=p.max_length, seed=p.seed, **training_means(p))
     return train_sft(base, evaluator_sft_rows(variant_rows(rows, variant), prompt_set(p.prompts)), out, args)
 
 def card_values(

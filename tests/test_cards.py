@@ -11,7 +11,7 @@ from fence_nb.cards import arm_words, data_card, model_card, public_name, record
 from fence_nb.recipes import RECIPES
 from fence_nb.schema import Claim, Document, EvaluatorRow, InputError, JudgedClaim, Judgment, Label, Preference, Record, Response, write_records
 
-ARGS = {"lr": 1e-4, "batch": 16, "epochs": 3., "steps": 0, "lora_r": 16, "lora_alpha": 32, "warmup": .1, "schedule": "linear", "max_length": 512, "beta": .3, "loss": "ipo", "sft_weight": 4., "accumulate": 1, "save_steps": 0, "seed": 7}
+ARGS = {"lr": 1e-4, "batch": 16, "epochs": 3., "steps": 0, "lora_r": 16, "lora_alpha": 32, "warmup": .1, "schedule": "linear", "max_length": 512, "beta": .3, "loss": "ipo", "sft_weight": 4., "save_steps": 0, "seed": 7}
 
 
 def record(method="dpo", origin="/a/machine/path/r5_generator/sft", **more):
