@@ -32,7 +32,7 @@ def _kto(model: str, rows: list[dict], out: Path, args: TrainArgs) -> dict:
     good, backend = sum(bool(r["label"]) for r in rows), training_backend(args.lora_r)
     rows = random.Random(args.seed).sample(rows, len(rows))
     own = _config(replace(args, packing=False), work, len(rows)) | {"train_sampling_strategy": "sequential"}
-    if _gpu(): preflight(model, args, "kto", backend, own["per_device_train_batch_size"])
+    if _gpu() and backend != "unsloth": preflight(model, args, "kto", backend, own["per_device_train_batch_size"])
     net, tok, peft = _load(model, args, backend)
     from trl import KTOConfig, KTOTrainer
     ref = _frozen_copy(model, net, args, backend)

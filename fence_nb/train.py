@@ -55,12 +55,13 @@ def training_backend(
     """
     wish = os.environ.get("FENCE_NB_BACKEND", "")
     if wish not in ("", "peft", "unsloth"): raise InputError(f"FENCE_NB_BACKEND: found {wish!r}, expected peft or unsloth")
-    gpu, there = _gpu(), importlib.util.find_spec("unsloth") is not None
+    gpu, there, sharded = _gpu(), importlib.util.find_spec("unsloth") is not None, os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
     if wish == "unsloth":
         if not there: raise InputError("FENCE_NB_BACKEND = unsloth: it is not installed; pip install 'fence_nb[unsloth]'")
+        if sharded: raise InputError("FENCE_NB_BACKEND = unsloth: it does not train sharded weights; launch with data/accelerate/ddp.yaml")
         if not (gpu and lora_r): raise InputError(f"FENCE_NB_BACKEND = unsloth: {'set lora_r above 0' if gpu else 'there is no GPU here'}; without it the backend is chosen to fit")
     if not lora_r: return "full"
-    return "unsloth" if gpu and there and wish != "peft" and os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true" else "peft"
+    return "unsloth" if gpu and there and wish != "peft" and not sharded else "peft"
 
 def _gpu() -> bool:
     "Whether training runs on a GPU; accelerate may hold it to the CPU."
@@ -163,7 +164,7 @@ def _said(args: TrainArgs) -> dict:
     "Arguments for the record; a file's folder is nobody's business."
     return asdict(replace(args, launch=Path(args.launch).name))
 
-# %% ../nbs/12_train.ipynb #67448dde
+# %% ../nbs/12_train.ipynb #1fce178e
 def _command(launch: str, module: str, job: Path) -> list[str]:
     if launch in ("", "1"): return [sys.executable, "-m", module, str(job)]
     if not launch.isdigit() and not Path(launch).is_file(): raise InputError(f"settings: launch = {launch}: no such file; give a number of processes, or a configuration of accelerate such as data/accelerate/ddp.yaml")
@@ -222,8 +223,10 @@ def _train(module: str, method: str, here, model: str, rows: list[dict], out, ar
     "A finished folder is read; another is trained here or, where it must, in a process of its own."
     out = Path(out)
     if out.exists(): return json.loads((out / "training.json").read_text())
-    if args.launch or training_backend(args.lora_r) == "unsloth": return run_job(module, method, model, rows, out, args)
-    return here(model, rows, out, args)
+    if args.launch: return run_job(module, method, model, rows, out, args)
+    if (backend := training_backend(args.lora_r)) != "unsloth": return here(model, rows, out, args)
+    preflight(model, args, method, backend, args.micro) # here, because it imports what must come after Unsloth
+    return run_job(module, method, model, rows, out, args)
 
 # %% ../nbs/12_train.ipynb #17260090
 def train_sft(
@@ -244,7 +247,7 @@ def _sft(model: str, rows: list[dict], out: Path, args: TrainArgs) -> dict:
     _check_rows(rows, ("prompt", "completion"), "sft")
     backend = training_backend(args.lora_r)
     own = _config(replace(args, precompute_reference=False), work, len(rows), **({"packing": True} if args.packing else {}))
-    if _gpu(): preflight(model, args, "sft", backend, own["per_device_train_batch_size"])
+    if _gpu() and backend != "unsloth": preflight(model, args, "sft", backend, own["per_device_train_batch_size"])
     net, tok, peft = _load(model, args, backend)
     from trl import SFTConfig, SFTTrainer
     cfg = SFTConfig(completion_only_loss=True, dataset_kwargs={"skip_prepare_dataset": False}, **own)
@@ -285,7 +288,7 @@ def _dpo(model: str, rows: list[dict], out: Path, args: TrainArgs) -> dict:
     _check_rows(rows, ("prompt", "chosen", "rejected"), "dpo")
     backend, masked = training_backend(args.lora_r), "masked" in rows[0]
     own = _config(replace(args, packing=False), work, len(rows))
-    if _gpu(): preflight(model, args, "dpo", backend, own["per_device_train_batch_size"])
+    if _gpu() and backend != "unsloth": preflight(model, args, "dpo", backend, own["per_device_train_batch_size"])
     net, tok, peft = _load(model, args, backend)
     from trl import DPOConfig, DPOTrainer
     ref = _frozen_copy(model, net, args, backend)

@@ -81,7 +81,7 @@ def test_a_killed_child_leaves_no_half_result(tmp_path):
     with pytest.MonkeyPatch.context() as m, (tmp_path / "log").open("w", buffering=1) as log:
         m.setattr(train.subprocess, "Popen", Popen); m.setattr(train.sys, "stderr", log)
         watcher.start()
-        with pytest.raises(RuntimeError, match="code -9 and left no result"): train_sft(BASE, SFT, tmp_path / "out", TrainArgs(**args, steps=4000, launch="1"))
+        with pytest.raises(RuntimeError, match="code -9 and left no result"): train_sft(BASE, SFT, tmp_path / "out", TrainArgs(**args, steps=400, launch="1"))
     assert not (tmp_path / "out").exists()
     assert train_sft(BASE, SFT, tmp_path / "out", TrainArgs(**args, steps=1, launch="1"))["steps"] == 1
     assert (tmp_path / "out" / "training.json").is_file() and not (tmp_path / ".out.work").exists()
