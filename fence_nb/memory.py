@@ -152,7 +152,7 @@ def needed(
     if sharded: layer = 2 * kept // max(1, config.num_hidden_layers); return Need(-(-size(weights) // processes), -(-reference // processes), -(-gradients // processes), -(-states // processes), rest + layer)
     return Need(size(weights), reference, gradients * (2 if processes > 1 else 1), states, rest) # DDP sums gradients in buckets of their own
 
-# %% ../nbs/11b_memory.ipynb #d282d38e
+# %% ../nbs/11b_memory.ipynb #518a2b4d
 def _shape(model: str) -> tuple:
     "Configuration of a model or of an adapter's base, and whether it is an adapter."
     from transformers import AutoConfig
@@ -189,7 +189,7 @@ def preflight(
     backend: str = "peft", # unsloth | peft | full
     micro: int = 0,      # rows of one forward pass; 0: the batch
     room: tuple[int, bool] | None = None, # bytes, whether of a GPU; none: of this machine
-) -> Need:
+) -> Need | None:        # none: this kind of model could not be rehearsed
     """Say whether a training will fit, before it is loaded.
 
     Raises: `InputError` when it certainly does not fit on a GPU, with what to change.
@@ -197,7 +197,8 @@ def preflight(
     config, adapter = _shape(model)
     free, gpu = room or free_memory()
     processes, sharded, micro = int(os.environ.get("WORLD_SIZE", 1)), os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true", micro or args.batch
-    need = needed(config, args, method, micro, gpu, processes, sharded, adapter)
+    try: need = needed(config, args, method, micro, gpu, processes, sharded, adapter)
+    except Exception as e: print(f"memory: not predicted, this model could not be rehearsed ({type(e).__name__})", flush=True); return None # no reason not to train it
     least = need.total - need.activations if backend == "unsloth" else need.total
     words = f"memory: needs {'at most' if backend == 'unsloth' else 'about'} {need.total / 2**30:.2f} GiB of {free / 2**30:.2f} free"
     if need.total <= free: print(f"{words}: fits", flush=True)

@@ -11,10 +11,11 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+from .jobs import answer_job
 from .memory import preflight
 from .preferences import score_responses
 from .schema import InputError, Response
-from .train import TrainArgs, _check_rows, _config, _dataset, _finish, _frozen_copy, _gpu, _load, _said, _say, _train, answer_job, training_backend
+from .train import TrainArgs, _check_rows, _config, _dataset, _finish, _frozen_copy, _gpu, _job, _load, _said, _say, _train, training_backend
 
 # %% ../nbs/12a_objectives.ipynb #4f3c6a54
 def train_kto(
@@ -32,7 +33,7 @@ def _kto(model: str, rows: list[dict], out: Path, args: TrainArgs) -> dict:
     good, backend = sum(bool(r["label"]) for r in rows), training_backend(args.lora_r)
     rows = random.Random(args.seed).sample(rows, len(rows))
     own = _config(replace(args, packing=False), work, len(rows)) | {"train_sampling_strategy": "sequential"}
-    if _gpu(): preflight(model, args, "kto", backend, own["per_device_train_batch_size"])
+    if _gpu() and backend != "unsloth": preflight(model, args, "kto", backend, own["per_device_train_batch_size"])
     net, tok, peft = _load(model, args, backend)
     from trl import KTOConfig, KTOTrainer
     ref = _frozen_copy(model, net, args, backend)
@@ -99,5 +100,5 @@ def train_grpo(
     print(f"GRPO of {model} on {len(rows)} prompts, {samples} answers to each, weights {', '.join(f'{w:g}' for w in weights)}, backend {backend}", flush=True)
     return _finish(trainer, tok, out, work, {"method": "grpo", "from": model, "backend": backend, "rows": len(rows), "weights": list(weights), "samples": samples, "args": _said(args)})
 
-# %% ../nbs/12a_objectives.ipynb #d8e3a66c
-if __name__ == "__main__" and globals().get("__spec__"): answer_job({"kto": _kto}) # `python -m fence_nb.objectives JOB`
+# %% ../nbs/12a_objectives.ipynb #c353c1f8
+if __name__ == "__main__" and globals().get("__spec__"): answer_job({"kto": _job(_kto)}) # `python -m fence_nb.objectives JOB`

@@ -80,6 +80,12 @@ def test_the_preflight_says_whether_it_fits(bases, capsys):
     assert "at most" in capsys.readouterr().out
 
 
+def test_a_model_that_cannot_be_rehearsed_is_trained_all_the_same(tmp_path, capsys):
+    from transformers import T5Config
+    T5Config(vocab_size=64, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2).save_pretrained(tmp_path)
+    assert preflight(str(tmp_path), TrainArgs(lr=1, batch=2), "sft", room=(1, True)) is None and "not predicted" in capsys.readouterr().out
+
+
 def test_advice_names_what_helps():
     args = TrainArgs(lr=1, batch=8, lora_r=16, max_length=2048)
     assert advice(Need(100, 0, 1, 2, 800), 600, args, "sft", 8).startswith("micro_batch = 4") # 497 of 800 hold 4 of 8 rows

@@ -1,14 +1,12 @@
 "Training in processes of its own: the same losses on two processes as on one, errors as one line, nothing half made."
-import json
 import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from fence_nb import train
+from fence_nb import jobs, train
 from fence_nb.schema import InputError
 from fence_nb.train import TrainArgs, train_dpo, train_sft, training_backend, training_speed
 
@@ -72,16 +70,16 @@ def test_an_error_of_the_child_is_one_line(tmp_path):
 def test_a_killed_child_leaves_no_half_result(tmp_path):
     "It is killed at work; the next attempt makes a whole result."
     args, seen = dict(lr=1e-3, batch=4, lora_r=0, max_length=64), []
-    class Popen(train.subprocess.Popen):
+    class Popen(jobs.subprocess.Popen):
         def __init__(self, *a, **k): super().__init__(*a, **k); seen.append(self.pid)
     def kill():
         while not seen or not any(b"loss" in f.read_bytes() for f in [tmp_path / "log"] if f.exists()): time.sleep(.05)
         os.kill(seen[0], signal.SIGKILL)
     watcher = threading.Thread(target=kill, daemon=True)
     with pytest.MonkeyPatch.context() as m, (tmp_path / "log").open("w", buffering=1) as log:
-        m.setattr(train.subprocess, "Popen", Popen); m.setattr(train.sys, "stderr", log)
+        m.setattr(jobs.subprocess, "Popen", Popen); m.setattr(jobs.sys, "stderr", log)
         watcher.start()
-        with pytest.raises(RuntimeError, match="code -9 and left no result"): train_sft(BASE, SFT, tmp_path / "out", TrainArgs(**args, steps=4000, launch="1"))
+        with pytest.raises(RuntimeError, match="code -9 and left no result"): train_sft(BASE, SFT, tmp_path / "out", TrainArgs(**args, steps=400, launch="1"))
     assert not (tmp_path / "out").exists()
     assert train_sft(BASE, SFT, tmp_path / "out", TrainArgs(**args, steps=1, launch="1"))["steps"] == 1
     assert (tmp_path / "out" / "training.json").is_file() and not (tmp_path / ".out.work").exists()
