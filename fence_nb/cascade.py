@@ -179,8 +179,9 @@ class CascadeJudge:
         prompts: Prompts,
         max_new_tokens: int = 256, # of a critique
         probs: bool = True,        # read the evaluator's label probabilities
+        explain: bool = False,     # what is not supported goes to the evaluator, too: revision needs its critique
     ):
-        self.fast, self.slow, self.band, self.prompts, self.max_new_tokens, self.probs = fast, slow, band, prompts, max_new_tokens, probs
+        self.fast, self.slow, self.band, self.prompts, self.max_new_tokens, self.probs, self.explain = fast, slow, band, prompts, max_new_tokens, probs, explain
         self.name, self.asked, self.passed, self._memo = f"{fast.name}, then {slow.name}", 0, 0, {}
 
     def judge(self,
@@ -188,12 +189,14 @@ class CascadeJudge:
         desc: str = "",
     ) -> tuple[list[Judgment], list[Failure]]: # one or the other for each item, in order
         "Judge as `judge_claims` does; `passed` of `asked` counts what went on to the evaluator."
-        sure = {j.claim_id: j for j in self.fast.judge(items, desc)[0] if self.band.sure(j)}
-        rest = [i for i in items if i[0].id not in sure]
+        key = lambda j: (j.claim_id, *j.document_ids) # a claim may be asked with other documents again
+        asked = [(c.id, *(d.id for d in docs)) for c, docs in items]
+        sure = {key(j): j for j in self.fast.judge(items, desc)[0] if self.band.sure(j) and (j.label.supported or not self.explain)}
+        rest = [i for i, k in zip(items, asked) if k not in sure]
         judgments, failures = judge_claims(self.slow, rest, self.prompts, self.max_new_tokens, self.probs, self._memo, desc) if rest else ([], [])
         self.asked += len(items); self.passed += len(rest)
-        found = sure | {j.claim_id: j for j in judgments}
-        return [found[c.id] for c, _ in items if c.id in found], failures
+        found = sure | {key(j): j for j in judgments}
+        return [found[k] for k in asked if k in found], failures
 
 def save_band(
     folder,     # of a fast judge

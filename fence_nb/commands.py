@@ -78,11 +78,12 @@ def _judge(args: argparse.Namespace, model: Any) -> Any:
     "The judge that the arguments ask for, around a model that is open."
     prompts = prompt_set(args.prompts)
     if args.no_critique:
+        if args.command == "revise": raise InputError("--no-critique: a revision follows the critique; leave the option out")
         if isinstance(model, CrossEncoderJudge) or not model.weighs: raise InputError("--no-critique: this model has no probabilities of words to read; leave the option out")
         model = ScoreJudge(model, prompts)
     if not args.fast: return model
     fast, band = load_fast_judge(args.fast, args.band)
-    return CascadeJudge(fast, model, band, prompts, probs=not args.no_probs)
+    return CascadeJudge(fast, model, band, prompts, probs=not args.no_probs, explain=args.command == "revise")
 
 def _tools(path: str, cache: str) -> Toolbox:
     if path != "-" and Path(path).is_file():

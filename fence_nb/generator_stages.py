@@ -90,7 +90,7 @@ def preference_records(
     chunk: int = 50,     # prompts
 ) -> list:               # every record of the stage
     "Candidates, their revisions under each policy, and every claim, document, judgment and failure on the way."
-    def open(): return model_of(p, generator), judge_of(p, evaluator), teacher_of(p), toolbox, prompt_set(p.prompts)
+    def open(): return model_of(p, generator), judge_of(p, evaluator, explain=True), teacher_of(p), toolbox, prompt_set(p.prompts)
     def do(job, writer, judge, teacher, toolbox, prompts):
         seed, asked = job
         assess = Assessor(writer, teacher, toolbox, judge, prompts, p.critique_tokens)

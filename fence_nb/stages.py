@@ -68,12 +68,13 @@ def model_of(
 def judge_of(
     p: Profile,
     evaluator: str, # folder
+    explain: bool = False, # what is not supported needs a critique
 ): # has `judge`, or is a language model
     "The evaluator, with a fast judge in front of it where the profile names one."
     judge = model_of(p, evaluator)
     if not p.fast_judge: return judge
     fast, band = load_fast_judge(p.place(p.fast_judge), p.fast_band)
-    return CascadeJudge(fast, judge, band, prompt_set(p.prompts), p.critique_tokens)
+    return CascadeJudge(fast, judge, band, prompt_set(p.prompts), p.critique_tokens, explain=explain)
 
 def teacher_of(
     p: Profile,
