@@ -13,7 +13,7 @@ import platform
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -124,7 +124,7 @@ def plain_generate(
     out = []
     for k in range(0, len(items), batch):
         ids = lm._ids([judge_prompt(prompts, c.text, docs) for c, docs in items[k:k + batch]])
-        x = lm.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(lm.device)
+        x = lm._pad(ids)
         with torch.inference_mode(): rows = lm.model.generate(**x, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=lm.tokenizer.pad_token_id)[:, x["input_ids"].shape[1]:]
         for text in lm.tokenizer.batch_decode(rows, skip_special_tokens=True):
             try: out.append(parse_verdict(text)[1])
