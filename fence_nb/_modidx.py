@@ -248,7 +248,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'fence_nb.engine.Engine._each': ('engine.html#engine._each', 'fence_nb/engine.py'),
                                  'fence_nb.engine.Engine._heard': ('engine.html#engine._heard', 'fence_nb/engine.py'),
                                  'fence_nb.engine.Engine._mask': ('engine.html#engine._mask', 'fence_nb/engine.py'),
-                                 'fence_nb.engine.Engine._spread': ('engine.html#engine._spread', 'fence_nb/engine.py'),
                                  'fence_nb.engine.Engine._write': ('engine.html#engine._write', 'fence_nb/engine.py'),
                                  'fence_nb.engine.Engine.fits': ('engine.html#engine.fits', 'fence_nb/engine.py'),
                                  'fence_nb.engine.Engine.weigh': ('engine.html#engine.weigh', 'fence_nb/engine.py'),

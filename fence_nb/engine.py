@@ -184,10 +184,6 @@ class Engine:
             out[-1].append(r)
         return out
 
-    def _spread(self, part: list[Packed]) -> list[Packed]:
-        "Rows that `with_backoff` can halve: a lone row with several ends becomes several."
-        return [Packed(r.shared, [k], [e]) for r in part for k, e in zip(r.of, r.ends)] if len(part) == 1 else part
-
     def _each(self, rows: list[Packed], new: int, work: Callable, desc: str) -> None:
         def careful(part):
             try: work(part)
@@ -195,7 +191,7 @@ class Engine:
                 if not _out_of_memory(e) or len(part) > 1 or len(part[0].of) == 1: raise
                 split = True
             else: split = False
-            if split: with_backoff([self._spread(part)], work)
+            if split: with_backoff([[Packed(r.shared, [k], [e]) for r in part for k, e in zip(r.of, r.ends)]], work) # a lone row, as a row for each of its questions
         self.halved = with_backoff(self._batches(rows, new), careful, desc)
         if self.halved: self.budget = max(1, self.budget // 2) # the next call starts with what fitted
 
