@@ -149,7 +149,7 @@ def test_nothing_is_both_trained_and_tested_on(examples):
 class Odd:
     "Says 0.8 to claims of even length, nothing to every hundredth."
     def __init__(self, path): pass
-    def judge(self, items):
+    def judge(self, items, desc=""):
         from fence_nb.schema import Failure, Judgment, Label
         js = [Judgment(claim_id=c.id, label=Label.SUPPORTED, probs={"Supported": .8 if len(c.text) % 2 else .3}, document_ids=[d.id for d in ds]) for i, (c, ds) in enumerate(items) if i % 100]
         return js, [Failure(stage="judge", item_id=c.id, reason="error") for i, (c, _) in enumerate(items) if i % 100 == 0]
