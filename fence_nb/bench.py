@@ -11,6 +11,7 @@ import gc
 import os
 import platform
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -132,16 +133,26 @@ def plain_generate(
     return out
 
 # %% ../nbs/15c_bench.ipynb #023b3efc
+def _chunks(tok, text: str, size: int) -> list[str]:
+    "Sentences of a document, joined to about `size` tokens."
+    sentences, out, held = re.split(r"(?<=[.!?])\s+", text), [], 0
+    for s, ids in zip(sentences, tok(sentences, add_special_tokens=False, verbose=False).input_ids):
+        if not out or held + len(ids) > size: out.append([]); held = 0
+        out[-1].append(s); held += len(ids)
+    return [" ".join(c) for c in out]
+
 def plain_pairs(
     judge: CrossEncoderJudge,
     pairs: list[tuple[str, list[Document]]], # claims with their documents
+    chunk: int = 0, # tokens of a part of a document that is read whole; 0: the judge's windows
 ) -> list[float]: # the highest score over the windows of each claim
-    "Score claim by claim."
+    "Score claim by claim, in 32 bits."
     import torch
-    out = []
+    out, most = [], 512 if chunk else judge.reading.max_length
     for claim, docs in pairs:
-        texts = [(mark_claim(claim, d.text), w) for d in docs for w in read_windows(claim, d.text, judge.reading.words, judge.reading.windows)[0]]
-        x = judge.tokenizer(*map(list, zip(*texts)), truncation="longest_first", max_length=judge.reading.max_length, padding=True, return_tensors="pt").to(judge.device)
+        if chunk: texts = [(claim, c) for d in docs for c in _chunks(judge.tokenizer, d.text, chunk)]
+        else: texts = [(mark_claim(claim, d.text), w) for d in docs for w in read_windows(claim, d.text, judge.reading.words, judge.reading.windows)[0]]
+        x = judge.tokenizer(*map(list, zip(*texts)), truncation="longest_first", max_length=most, padding=True, return_tensors="pt").to(judge.device)
         with torch.inference_mode(): out.append(judge.model(**x).logits[:, 0].max().item())
     return out
 

@@ -229,7 +229,7 @@ def load_fast_judge(
     band: str = "",     # LOW,HIGH; empty: the folder's own
 ): # fast judge, Band
     "Raises: `InputError` for a missing judge or band, and for a band that is none."
-    judge = CrossEncoderJudge(folder) if is_cross_encoder(folder) else WordJudge.load(folder)
+    judge = CrossEncoderJudge(folder, bits=16) if is_cross_encoder(folder) else WordJudge.load(folder) # near its edges the band does not trust it anyway
     if band:
         try: low, high = map(float, band.split(","))
         except ValueError: raise InputError(f"band {band!r}: expected two probabilities, such as 0.05,0.95") from None

@@ -188,10 +188,19 @@ def _in_batches(lengths: list[int], batch: int, rng: random.Random) -> list[int]
         out += [i for b in sorted(batches, key=lambda b: len(b) < batch) for i in b]
     return out
 
-def _bf16() -> bool:
-    "Whether 16-bit arithmetic is fast here: a GPU, or a processor with matrix units for it."
+def _bf16(*units: str) -> bool:
+    "Whether 16-bit arithmetic is fast here: a GPU, or a processor with one of the units for it."
     import torch
-    return torch.cuda.is_available() or getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
+    has = getattr(torch.cpu, "get_capabilities", dict)()
+    return torch.cuda.is_available() or any(has.get(u, False) for u in units)
+
+def _whole_head(model) -> None:
+    "The last layer answers in 32 bits, whatever the layers before it do: a score of 16 has steps that one can see."
+    import torch
+    import torch.nn.functional as F
+    def again(head, x, _):
+        with torch.autocast(x[0].device.type, enabled=False): return F.linear(x[0].float(), head.weight, head.bias)
+    [m for m in model.modules() if isinstance(m, torch.nn.Linear)][-1].register_forward_hook(again)
 
 def _pair(claim: str, text: str, evidence: str) -> tuple[str, str]: return mark_claim(claim, text), evidence
 
@@ -223,7 +232,7 @@ def train_cross_encoder(
     data = tok(*map(list, zip(*texts)), truncation="longest_first", max_length=max_length)
     order = _in_batches([len(x) for x in data["input_ids"]], batch, random.Random(seed))
     data = Dataset.from_dict({**data, "labels": [[float(r.supported)] for r in rows]}).select(order)
-    args = TrainingArguments(output_dir=str(work), num_train_epochs=1, per_device_train_batch_size=batch, learning_rate=lr, warmup_steps=.1, weight_decay=.01, bf16=_bf16(), use_cpu=not torch.cuda.is_available(),
+    args = TrainingArguments(output_dir=str(work), num_train_epochs=1, per_device_train_batch_size=batch, learning_rate=lr, warmup_steps=.1, weight_decay=.01, bf16=_bf16("amx_bf16"), use_cpu=not torch.cuda.is_available(),
                              train_sampling_strategy="sequential", logging_steps=20, save_steps=save_steps, save_total_limit=1, report_to="none", seed=seed, dataloader_pin_memory=False)
     trainer = Trainer(model=model, args=args, train_dataset=data, processing_class=tok)
     done = trainer.train(resume_from_checkpoint=bool(list(work.glob("checkpoint-*"))))
@@ -251,6 +260,7 @@ class CrossEncoderJudge:
         self,
         path,                      # folder that `train_cross_encoder` wrote, or of any cross-encoder with one output
         device: str | None = None, # cpu, cuda, ...; None: what is there
+        bits: int = 32,            # 16: up to twice as fast where the device can; probabilities then agree to about .01
     ):
         if not (Path(path)/"config.json").is_file(): raise InputError(f"{path}: no trained judge there; train one with train_cross_encoder")
         import torch
@@ -260,6 +270,8 @@ class CrossEncoderJudge:
         self.tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
         self.model = AutoModelForSequenceClassification.from_pretrained(str(path), local_files_only=True, use_safetensors=True).to(self.device).eval()
         if self.model.config.num_labels != 1: raise InputError(f"{path}: a classifier with {self.model.config.num_labels} outputs; a judge has one, for supported")
+        self.half = bits == 16 and _bf16("amx_bf16", "avx512_bf16")
+        if self.half: _whole_head(self.model)
 
     def logits(
         self,
@@ -283,7 +295,7 @@ class CrossEncoderJudge:
         def work(part):
             y = self.tokenizer.pad({name: [v[k] for k in part] for name, v in x.items()}, return_tensors="pt").to(self.device)
             for k, z in zip(part, self.model(**y).logits[:, 0].tolist()): out[k] = z
-        with torch.inference_mode(): with_backoff(parts, work, desc)
+        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half): with_backoff(parts, work, desc)
         of = {pair: k for k, pair in enumerate(new)}
         return [out[of[p]] for p in pairs], [of[p] in over for p in pairs]
 

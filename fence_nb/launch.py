@@ -140,28 +140,28 @@ def run_profile(
 
 # %% ../nbs/15a_launch.ipynb #f597881f
 def run_benches(
-    names: list[str],              # such as b1, or b1_judge; empty: all
+    names: list[str],              # such as b1, or b1_judge; empty: all b, and all g where there is a GPU
     settings: dict[str, object],   # parameter -> value, for those notebooks that have it
     out: str | Path | None = None, # folder for figures and executed notebooks; default data/runs/bench beside settings.ini
     relay: TextIO | None = None,   # where progress goes; default standard error
 ) -> dict[str, dict]: # name -> what the notebook kept
     "Run benchmarks; `bench.json` holds the figures of all that were ever run there. Raises: `InputError` before anything is run, `StageFailed`."
-    import papermill
+    import papermill, torch
     root, relay = find_settings().parent, relay or sys.stderr
     out = Path(out).resolve() if out else root / "data" / "runs" / "bench"
-    found = {f.stem: f for f in sorted((root / "nbs" / "bench").glob("b[0-9]*.ipynb"))}
+    found = {f.stem: f for f in sorted((root / "nbs" / "bench").glob("[bg][0-9]*.ipynb"))}
     for n in names:
         if not any(f == n or f.split("_")[0] == n for f in found): raise InputError(f"bench: no benchmark {n!r}; {nearest(n, found)}")
-    chosen = [f for f in found if not names or f in names or f.split("_")[0] in names]
+    chosen = [f for f in found if f in names or f.split("_")[0] in names or not names and (f[0] == "b" or torch.cuda.is_available())]
     has = {name: list(papermill.inspect_notebook(str(found[name]))) for name in chosen}
     for k in settings:
         if not any(k in h for h in has.values()): raise InputError(f"--set {k}: none of {', '.join(chosen)} has this parameter; {nearest(k, {k for h in has.values() for k in h})}")
     for name in chosen:
         given = {k: v for k, v in settings.items() if k in has[name]} | {"out": str(out)}
-        if "evaluator" in has[name]: given["evaluator"] = str(root / given.get("evaluator", "data/runs/mini/r2_evaluator/full")) # notebooks run in their own folder
+        given |= {k: str(root / given.get(k, place)) for k, place in {"evaluator": "data/runs/mini/r2_evaluator/full", "base": "data/mini/base"}.items() if k in has[name]} # notebooks run in their own folder
         (out / name).mkdir(parents=True, exist_ok=True)
         relay.write(f"{name}\n")
         _execute(found[name], out / name / f"{name}.ipynb", given, _Relay(relay), False)
-    kept = {f.stem: read_json(f) for f in sorted(out.glob("b[0-9]*.json"))}
+    kept = {f.stem: read_json(f) for f in sorted(out.glob("[bg][0-9]*.json"))}
     write_json(out / "bench.json", kept)
     return {name: kept[name] for name in chosen}

@@ -7,9 +7,11 @@ __all__ = ['ScriptedLM', 'TransformersLM', 'check_model', 'open_lm']
 
 # %% ../nbs/02_lm.ipynb #04798525
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from .calls import Calls
@@ -52,7 +54,7 @@ class TransformersLM:
 
     def __init__(self,
         path: str,                 # folder or hub name; an adapter folder will do
-        batch_tokens: int = 32768, # prompt and reply tokens of one batch
+        batch_tokens: int = 32768, # prompt and reply tokens of one batch, where the engine does not do it
     ):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -70,8 +72,8 @@ class TransformersLM:
         self.model = self.model.to(self.device).eval()
         eos = self.model.generation_config.eos_token_id if self.model.generation_config.eos_token_id is not None else self.tokenizer.eos_token_id
         self._ends = set(eos if isinstance(eos, list) else [eos])
-        # On a processor, a pass that fits its cache is the fastest.
-        self.engine = Engine(self.model, self.tokenizer.pad_token_id, self._ends, self.tokenizer.decode, 8192 if self.device == "cpu" else batch_tokens) if Engine.fits(self.model) else None
+        self.engine = Engine(self.model, self.tokenizer.pad_token_id, self._ends, self.tokenizer.decode, Engine.room(self.model)) if Engine.fits(self.model) else None
+        self.samples_apart = self.device != "cpu" # there the miniature's published samples were drawn batch by batch
 
     def __reduce__(self): return TransformersLM, (self.path, self.batch_tokens) # another process opens it again
 
@@ -110,7 +112,7 @@ class TransformersLM:
     ) -> list[list[Reply]]:        # n replies to each conversation, in order
         "Write. The same call gives the same replies."
         ids = self._ids(conversations)
-        if temperature: return self._batched(ids, n, temperature, max_new_tokens, seed, desc)
+        if temperature: return self._sampled(ids, n, temperature, max_new_tokens, seed, desc)
         new = list({tuple(i): i for i in ids}.values())
         if self.engine:
             written = self.engine.write(new, max_new_tokens, self._choice(form), desc)
@@ -119,6 +121,15 @@ class TransformersLM:
         else: replies = [r[0] for r in self._batched(new, 1, 0., max_new_tokens, seed, desc)]
         of = dict(zip(map(tuple, new), replies))
         return [[of[tuple(i)]] * n for i in ids]
+
+    def _sampled(self, ids: list[list[int]], n: int, temperature: float, max_new_tokens: int, seed: int, desc: str) -> list[list[Reply]]:
+        if not self.engine or not self.samples_apart: return self._batched(ids, n, temperature, max_new_tokens, seed, desc)
+        seen, draws = Counter(), []
+        for i in ids:
+            for _ in range(n): draws.append(np.random.default_rng([seed, seen[tuple(i)], *i]).random(max_new_tokens)); seen[tuple(i)] += 1
+        written = self.engine.write([i for i in ids for _ in range(n)], max_new_tokens, None, desc, draws=np.array(draws).reshape(-1, max_new_tokens), temperature=temperature)
+        replies = [Reply(text, w.finished) for text, w in zip(self.tokenizer.batch_decode([w.tokens for w in written], skip_special_tokens=True), written)]
+        return [replies[k:k + n] for k in range(0, len(replies), n)]
 
     def _batched(self, ids: list[list[int]], n: int, temperature: float, max_new_tokens: int, seed: int, desc: str) -> list[list[Reply]]:
         import torch

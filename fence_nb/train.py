@@ -13,6 +13,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from .jobs import answer_job, run_job
 from .memory import preflight
@@ -127,15 +128,24 @@ def _check_rows(rows: list[dict], fields: tuple, what: str) -> None:
     for i, r in enumerate(rows):
         if missing := [f for f in fields if not r.get(f)]: raise InputError(f"{what}: row {i}: field '{missing[0]}' is missing or empty; TRL needs {', '.join(fields)}")
 
+def _clock():
+    from transformers import TrainerCallback
+    class Clock(TrainerCallback):
+        def __init__(self): self.ends = []
+        def on_step_end(self, args, state, control, **kwargs): self.ends.append(time.perf_counter())
+    return Clock()
+
 def _finish(trainer, tok, out: Path, work: Path, record: dict) -> dict:
     "Train (from the last checkpoint, if a kill left one), save beside the target, then rename."
     import torch
     last = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     if gpu := _gpu(): torch.cuda.reset_peak_memory_stats()
+    trainer.add_callback(clock := _clock())
     start = time.perf_counter()
     result = trainer.train(resume_from_checkpoint=str(last[-1]) if last else None)
     seconds, tokens = time.perf_counter() - start, getattr(trainer, "_total_train_tokens", 0)
-    speed = {"seconds": round(seconds, 3), "tokens": tokens, "tokens_per_second": round(tokens / seconds, 1), "peak_bytes": torch.cuda.max_memory_allocated() if gpu else 0,
+    steps = [b - a for a, b in zip(clock.ends, clock.ends[1:])][(len(clock.ends) - 1) // 3:] # the first ones compile kernels
+    speed = {"seconds": round(seconds, 3), "step_seconds": round(median(steps or [seconds]), 4), "tokens": tokens, "tokens_per_second": round(tokens / seconds, 1), "peak_bytes": torch.cuda.max_memory_allocated() if gpu else 0,
              "device": torch.cuda.get_device_name() if gpu else "cpu", "processes": _processes(), "backend": record.get("backend", "")}
     record |= {"processes": _processes(), "steps": trainer.state.global_step, "loss": round(result.training_loss, 6), "log": [{k: v for k, v in h.items() if "runtime" not in k and "per_second" not in k} for h in trainer.state.log_history]}
     ready = work / "ready"
@@ -152,8 +162,8 @@ def _finish(trainer, tok, out: Path, work: Path, record: dict) -> dict:
 
 def training_speed(
     folder, # of a trained model
-) -> dict:  # seconds, tokens, tokens_per_second, peak_bytes (0 on a CPU), device, processes, backend
-    "What a training took, as measured around the trainer's loop; padding does not count as tokens. Source: ours."
+) -> dict:  # seconds, step_seconds (median), tokens, tokens_per_second, peak_bytes (0 on a CPU), device, processes, backend
+    "What a training took, as measured around the trainer's loop, and between the ends of later steps; padding does not count as tokens. Source: ours."
     return json.loads((Path(folder) / ".speed.json").read_text())
 
 def _said(args: TrainArgs) -> dict:

@@ -14,7 +14,7 @@ from fence_nb.schema import InputError
 from fence_nb.world import World
 
 KEPT = ROOT / "data" / "bench.json"
-BENCHES = sorted((ROOT / "nbs" / "bench").glob("b*.ipynb"))
+BENCHES = sorted((ROOT / "nbs" / "bench").glob("[bg]*.ipynb"))
 
 def test_kept_figures_are_whole():
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
@@ -39,11 +39,32 @@ def test_notebooks_hold_no_logic(notebook):
     assert "out" in papermill.inspect_notebook(str(notebook))
 
 def test_small_run(tmp_path, capsys):
-    sizes = ["sizes=[20, 40]", "documents=[1]", "facts=[2]", "claims=20", "rounds=1"]
+    sizes = ["sizes=[20, 40]", "documents=[1]", "facts=[2]", "prompts=[2]", "claims=20", "rounds=1"]
     assert main(["bench", "b2", "--out", str(tmp_path), "--set", f"evaluator={ROOT / 'data/mini/base'}", *[x for s in sizes for x in ("--set", s)]]) == 0
     assert "per_item_us" in capsys.readouterr().out
     found = json.loads((tmp_path / "bench.json").read_text())["b2_scaling"]
     assert found["machine"] == machine() and [r["size"] for r in found["claims"]] == [20, 40]
+
+@pytest.mark.parametrize("name, sizes, figure", [
+    ("g1_training", ["shape=mini", 'backends=["peft"]', "length=48", "batch=2", "micro=1", "steps=3", "lora_r=4", "ceiling_size=128"], "rows"),
+    ("g2_judge", ["shape=mini", "sets=2", "claims=3", "tokens=60", "written=4", "plain=2", "batches=4", "batch=2", "ceiling_size=128", "rounds=1"], "share_of_floor_pct"),
+    ("g3_memory", ['shapes=["mini"]', 'methods=["sft"]', "length=48", "steps=2", "lora_r=4"], "memory")])
+def test_what_a_gpu_will_run(name, sizes, figure, tmp_path):
+    "The notebooks that want a GPU, on a CPU, at a size that means nothing: they run to their end."
+    assert main(["bench", name, "--out", str(tmp_path), *[x for s in sizes for x in ("--set", s)]]) == 0
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert list(found) == [name] and found[name][figure]
+
+def test_without_a_gpu_only_what_needs_none(tmp_path, monkeypatch):
+    import torch
+    from fence_nb import launch
+    ran = []
+    monkeypatch.setattr(launch, "_execute", lambda notebook, *rest: ran.append(notebook.stem))
+    monkeypatch.setattr(launch, "read_json", lambda f: {})
+    for gpu in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        with pytest.raises(KeyError): launch.run_benches([], {}, tmp_path) # nothing was kept
+        assert {n[0] for n in ran} == ({"b", "g"} if gpu else {"b"})
 
 def test_rivals_say_the_same():
     lm = TransformersLM("data/mini/base")
