@@ -66,20 +66,20 @@ def growth(
     rounds: int = 3,               # the quickest counts
 ) -> list[dict]: # size, seconds, per_item (microseconds), peak_mb, doubled: what twice the size would take beside the size before
     "Time and memory against size. Source: ours."
-    out = []
-    for size in sizes:
-        best, peak = float("inf"), 0
-        for _ in range(rounds):
+    best, peak, out = dict.fromkeys(sizes, float("inf")), dict.fromkeys(sizes, 0), []
+    for _ in range(rounds): # sizes take turns: a machine that stalls for a while does not stall one of them alone
+        for size in sizes:
             gc.collect()
             base, done = _held(), threading.Event()
             most = [base]
             def watch():
                 while not done.wait(.02): most[0] = max(most[0], _held())
             t = threading.Thread(target=watch); t.start()
-            start = time.perf_counter(); work(size); best = min(best, time.perf_counter() - start)
-            done.set(); t.join(); peak = max(peak, most[0] - base)
-        row = {"size": size, "seconds": round(best, 3), "per_item_us": round(1e6 * best / size, 1), "peak_mb": peak // 2**20}
-        if out: row["doubled"] = round(2 * (best / out[-1]["seconds"]) / (size / out[-1]["size"]), 3)
+            start = time.perf_counter(); work(size); best[size] = min(best[size], time.perf_counter() - start)
+            done.set(); t.join(); peak[size] = max(peak[size], most[0] - base)
+    for size in sizes:
+        row = {"size": size, "seconds": round(best[size], 3), "per_item_us": round(1e6 * best[size] / size, 1), "peak_mb": peak[size] // 2**20}
+        if out: row["doubled"] = round(2 * (row["seconds"] / out[-1]["seconds"]) / (size / out[-1]["size"]), 3)
         out.append(row)
     return out
 

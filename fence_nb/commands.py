@@ -8,10 +8,14 @@ __all__ = ['ClaimRow', 'ResponseRow', 'read_rows', 'check_out', 'cmd_judge', 'cm
 # %% ../nbs/16_commands.ipynb #39d37c57
 import argparse
 import difflib
+import hashlib
 import json
 import os
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +31,8 @@ from .judge import Assessor, judge_claims
 from .lm import open_lm
 from .prompts import prompt_set
 from .revise import revise_responses
-from .schema import Claim, Document, Failure, InputError, JudgedClaim, Label, Response, atomic_write, check_record, open_lines
+from .scale import Work
+from .schema import Claim, Document, Failure, InputError, JudgedClaim, Judgment, Label, Response, Revision, atomic_write, check_record, open_lines, pieces, resumable
 
 # %% ../nbs/16_commands.ipynb #03b252e5
 def _documents(value: Any) -> Any:
@@ -115,16 +120,34 @@ def _report_failures(failures: list[Failure], names: dict[str, str], shown: int 
     if len(failures) > shown: print(f"failed: {len(failures) - shown} more", file=sys.stderr)
     return 1 if failures else 0
 
-def _assess(args: argparse.Namespace, cache: str) -> tuple[Any, list[Response], dict[str, str], Assessor]:
-    "The model, the responses, their ids in the user's file, and what judges them."
+@contextmanager
+def _done(args: argparse.Namespace, rows: list, items: list, size: int, open: Callable, do: Callable) -> Iterator[Callable[[type], list]]:
+    "All records of a command's work, by kind; what was done is forgotten when the block ends well."
+    named = [p for p in (args.model, getattr(args, "judge", None), getattr(args, "kb", None), args.fast) if p and Path(p).exists()]
+    told = {k: v for k, v in vars(args).items() if k not in ("work", "out", "engine", "workers", "learn", "accuracy")}
+    key = hashlib.sha256(repr((sorted(told.items()), rows, [(p, os.stat(p).st_mtime) for p in named])).encode()).hexdigest()[:12]
+    with tempfile.TemporaryDirectory() as tmp:
+        path = Path(tmp if args.out in (None, "-") else Path(args.out).resolve().parent) / f".{Path(args.out or '-').name}.{key}"
+        records = resumable(path, [part for _, part in pieces(items, size)], Work(open, do, args.engine, args.workers), args.command)
+        yield lambda kind: [r for r in records if isinstance(r, kind)]
+        path.unlink()
+
+def _responses(args: argparse.Namespace) -> tuple[list, list[Response], dict[str, str]]:
+    "Rows of the user's file, as responses, and their ids there."
     check_out(args.out)
-    rows = read_rows(args.responses, ResponseRow) # files first: models take long to open
-    toolbox = _tools(args.kb, cache)
+    rows = read_rows(args.responses, ResponseRow)
+    if args.engine == "ray" and args.kb == "-": raise InputError("--kb -: the workers of --engine ray cannot read it; give a file")
+    responses = [Response(prompt_id=r.id, prompt=r.prompt, text=r.text, topic=r.topic, sample=i) for i, r in enumerate(rows)]
+    return rows, responses, {r.id: row.id for r, row in zip(responses, rows)}
+
+def _assess(args: argparse.Namespace) -> tuple[Any, Assessor, Any]:
+    "The model, what judges its texts, and the folder where documents are indexed, which goes with it."
+    cache = tempfile.TemporaryDirectory()
+    toolbox = _tools(args.kb, cache.name) # files first: models take long to open
     model = _model(args.model)
     if isinstance(model, CrossEncoderJudge): raise InputError(f"{args.model}: a classifier, which judges and cannot write; give it as --judge, and a language model as --model")
     judge = _judge(args, _model(args.judge) if args.judge else model)
-    responses = [Response(prompt_id=r.id, prompt=r.prompt, text=r.text, topic=r.topic, sample=i) for i, r in enumerate(rows)]
-    return model, responses, {r.id: row.id for r, row in zip(responses, rows)}, Assessor(model, None, toolbox, judge, prompt_set(args.prompts), probs=not args.no_probs)
+    return model, Assessor(model, None, toolbox, judge, prompt_set(args.prompts), probs=not args.no_probs), cache
 
 def _pct(summary: dict, name: str) -> str:
     low, high = summary[f"{name}_ci"] or (float("nan"), float("nan"))
@@ -138,12 +161,19 @@ def cmd_judge(
     check_out(args.out)
     rows = read_rows(args.input, ClaimRow)
     if args.learn: Path(args.learn).mkdir(parents=True, exist_ok=True) # before the work, not after it
-    lm = _judge(args, _model(args.model))
     claims = [Claim(response_id=r.id, text=r.claim, start=0, end=0) for r in rows]
-    items = [(c, r.documents) for c, r in zip(claims, rows)]
-    judgments, failures = judge_claims(lm, items, prompt_set(args.prompts), probs=not args.no_probs, desc="judge")
-    if isinstance(lm, CascadeJudge): print(f"{lm.asked - lm.passed} of {lm.asked} claims were sure for {lm.fast.name}", file=sys.stderr)
-    fast = isinstance(lm, CrossEncoderJudge) # tells supported from not, and no more
+    items, place = [(c, r.documents) for c, r in zip(claims, rows)], {}
+    near = sorted(items, key=lambda item: place.setdefault(tuple(d.id for d in item[1]), len(place))) # claims on the same documents in one piece
+    def open(): return _judge(args, _model(args.model)), prompt_set(args.prompts), {}
+    def do(part, judge, prompts, memo):
+        judgments, failures = judge_claims(judge, part, prompts, probs=not args.no_probs, memo=memo)
+        return judgments + failures
+    with _done(args, rows, near, 1000, open, do) as of: return _judged(args, rows, claims, items, of(Judgment), of(Failure))
+
+def _judged(args: argparse.Namespace, rows: list[ClaimRow], claims: list[Claim], items: list, judgments: list[Judgment], failures: list[Failure]) -> int:
+    "What became of the claims, for people and for files."
+    if args.fast: print(f"judged: {', '.join(f'{n} by {name}' for name, n in Counter(j.judge for j in judgments).most_common())}", file=sys.stderr)
+    fast = is_cross_encoder(args.model) # tells supported from not, and no more
     found = {j.claim_id: j for j in judgments}
     done = [(r, found[c.id]) for r, c in zip(rows, claims) if c.id in found]
     if args.learn:
@@ -174,16 +204,21 @@ def cmd_score(
     "Split, fetch, judge, score."
     if args.human: return _score_human(args.human)
     if missing := [f"--{n}" for n in ("responses", "kb", "model") if not getattr(args, n)]: raise InputError(f"fence score: {', '.join(missing)} missing; give --human FILE, or --responses, --kb and --model")
-    with tempfile.TemporaryDirectory() as cache:
-        _, responses, names, assess = _assess(args, cache)
-        claims, judgments, failures = assess(responses)
-    verdicts, of = {j.claim_id: j for j in judgments}, {r.id: [] for r in responses}
+    rows, responses, names = _responses(args)
+    def do(part, model, assess, cache):
+        claims, judgments, failures = assess(part)
+        return [*claims, *judgments, *failures, *(assess.documents[d] for d in dict.fromkeys(d for j in judgments for d in j.document_ids))]
+    with _done(args, rows, responses, 100, lambda: _assess(args), do) as of: return _scored(args, responses, names, *map(of, (Claim, Judgment, Failure, Document)))
+
+def _scored(args: argparse.Namespace, responses: list[Response], names: dict[str, str], claims: list[Claim], judgments: list[Judgment], failures: list[Failure], documents: list[Document]) -> int:
+    "What the claims of the responses are worth, for people and for files."
+    verdicts, of, text = {j.claim_id: j for j in judgments}, {r.id: [] for r in responses}, {d.id: d.text for d in documents}
     for c in claims: of[c.response_id].append(c)
     lost = [f.item_id for f in failures if f.stage == "claims" and f.reason == "unparsed"] # a sentence that could not be split counts as one unparsed claim
     labels = [[verdicts[c.id].label.supported if c.id in verdicts else None for c in of[r.id]] + [None] * lost.count(r.id) for r in responses]
     total = facts_summary(labels, refusals=[not ls for ls in labels])
     if args.out: _emit([{"id": names[r.id], "topic": r.topic, "facts_pct": round(100 * ls.count(True) / len(ls), 2) if ls else None, "claims":
-                         [{"text": c.text, "start": c.start, "end": c.end, **({"label": j.label.value, "critique": j.critique, "probs": j.probs, "documents": [assess.documents[d].text for d in j.document_ids]} if (j := verdicts.get(c.id)) else {"label": None})}
+                         [{"text": c.text, "start": c.start, "end": c.end, **({"label": j.label.value, "critique": j.critique, "probs": j.probs, "documents": [text[d] for d in j.document_ids]} if (j := verdicts.get(c.id)) else {"label": None})}
                           for c in of[r.id]]} for r, ls in zip(responses, labels)], args.out)
     print(f"{_pct(total, 'facts_pct')} % supported, mean over {total['responses_with_claims']} responses with claims, of {total['responses']}")
     print(f"{total['supported_per_response']:.2f} supported of {total['claims_per_response']:.2f} claims a response; {total['unparsed_pct'] or 0:.1f} % of claims unparsed (counted as not supported)")
@@ -202,11 +237,17 @@ def cmd_revise(
     args: argparse.Namespace, # responses, kb, model, judge, prompts, rounds, removal, policy, seed, out
 ) -> int:                     # exit code
     "Keep, correct or remove claims; each revised response comes with a diff."
-    with tempfile.TemporaryDirectory() as cache:
-        model, responses, names, assess = _assess(args, cache)
-        done = revise_responses(model, responses, assess, args.rounds, args.policy, args.removal, seed=args.seed)
-    _emit([{"id": names[r.id], "topic": r.topic, "prompt": r.prompt, "before": r.text, "after": new.text, "diff": sentence_diff(r.text, new.text),
-            "actions": [{"action": v.action, "claim": assess.claims[v.claim_id].text, "label": assess.judgments[v.judgment_id].label.value, "critique": assess.judgments[v.judgment_id].critique, "knows": v.knows, "round": v.round}
-                        for v in sorted(done.revisions, key=lambda v: (v.round, assess.claims[v.claim_id].start)) if v.response_id == r.id]} for r, new in zip(responses, done.responses)], args.out)
-    drafts = {d.id: names[d.parent] for d in done.drafts}
-    return _report_failures(done.failures, names | drafts | {c.id: f"{(names | drafts).get(c.response_id, '')}: {c.text}" for c in assess.claims.values()})
+    rows, responses, names = _responses(args)
+    def do(part, model, assess, cache):
+        r = revise_responses(model, part, assess, args.rounds, args.policy, args.removal, seed=args.seed)
+        texts = {x.id for x in [*part, *r.responses, *r.drafts]}
+        claims = {c.id: c for c in assess.claims.values() if c.response_id in texts}
+        return [*r.responses, *r.drafts, *r.revisions, *r.failures, *claims.values(), *(j for j in assess.judgments.values() if j.claim_id in claims)]
+    with _done(args, rows, responses, 50, lambda: _assess(args), do) as of:
+        claims, judgments, drafts = ({r.id: r for r in of(kind)} for kind in (Claim, Judgment, Response))
+        new, steps = {d.parent: d for d in drafts.values() if d.round == args.rounds}, {r.id: [] for r in responses}
+        for v in sorted(of(Revision), key=lambda v: (v.round, claims[v.claim_id].start)): steps[v.response_id].append(v)
+        _emit([{"id": names[r.id], "topic": r.topic, "prompt": r.prompt, "before": r.text, "after": new[r.id].text, "diff": sentence_diff(r.text, new[r.id].text),
+                "actions": [{"action": v.action, "claim": claims[v.claim_id].text, "label": judgments[v.judgment_id].label.value, "critique": judgments[v.judgment_id].critique, "knows": v.knows, "round": v.round} for v in steps[r.id]]} for r in responses], args.out)
+        names |= {d.id: names[d.parent] for d in drafts.values()}
+        return _report_failures(of(Failure), names | {c.id: f"{names.get(c.response_id, '')}: {c.text}" for c in claims.values()})

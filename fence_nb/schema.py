@@ -264,12 +264,16 @@ def resumable(
         good = [0] + ([int(l) for l in journal.read_text().split("\n")[:-1]] if journal.exists() and part.exists() else [])
         done = len(good) - 1
         with atomic_write(journal) as j: j.write("".join(f"{g}\n" for g in good[1:])) # drops a half-written line
-        with open(part, "ab") as f, open(journal, "a") as j:
-            f.truncate(good[-1])
-            each = work.each if hasattr(work, "each") else lambda todo: ("".join(r.model_dump_json() + "\n" for r in work(chunk)) for chunk in todo)
-            for lines in tqdm(each(chunks[done:]), desc=desc, initial=done, total=len(chunks), mininterval=2):
-                f.write(lines.encode())
-                f.flush(); os.fsync(f.fileno())
-                j.write(f"{f.seek(0, 2)}\n"); j.flush(); os.fsync(j.fileno())
+        try:
+            with open(part, "ab") as f, open(journal, "a") as j:
+                f.truncate(good[-1])
+                each = work.each if hasattr(work, "each") else lambda todo: ("".join(r.model_dump_json() + "\n" for r in work(chunk)) for chunk in todo)
+                for lines in tqdm(each(chunks[done:]), desc=desc, initial=done, total=len(chunks), mininterval=2):
+                    f.write(lines.encode())
+                    f.flush(); os.fsync(f.fileno())
+                    j.write(f"{f.seek(0, 2)}\n"); j.flush(); os.fsync(j.fileno())
+        except BaseException:
+            if not journal.stat().st_size: part.unlink(); journal.unlink() # nothing was done that could be gone on with
+            raise
         os.replace(part, path); journal.unlink()
     return list({r.id: r for r in (check_record(Record.kinds[row["kind"]], row, place) for place, row in open_lines(path))}.values()) if path.stat().st_size else []

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from conftest import ROOT
 from fence_nb.cli import main
+from fence_nb.scale import Work
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -213,6 +214,27 @@ def test_revise(endpoint, tmp_path, capsys):
     row = json.loads(capsys.readouterr().out)
     assert row["after"] == "Ada was born in Torin." and row["diff"] == ["  Ada was born in Torin.", "- Ada taught at Velm."]
     assert [(a["action"], a["knows"]) for a in row["actions"]] == [("keep", ""), ("remove", "unknown")]
+
+
+@pytest.mark.parametrize("name", ["judge", "score", "revise"])
+def test_a_stopped_command_goes_on(name, endpoint, tmp_path, capsys, monkeypatch):
+    words = ["Ada was born in Torin.", "Ada lives in Velm.", "Bo is a baker.", "Ada was born in Torin."]
+    rows = [GOOD["judge"] | {"claim": w} for w in words] if name == "judge" else [GOOD["responses"] | {"text": w} for w in words]
+    files, out = lines(tmp_path / "rows.jsonl", *rows), tmp_path / "out.jsonl"
+    argv = command(name, files, tmp_path, endpoint)
+    assert main(argv) == 0
+    want, before = out.read_text(), sorted(tmp_path.iterdir())
+    out.unlink()
+    calls, whole = [], Work.__call__
+    def stopped(work, chunk):
+        calls.append(chunk)
+        if len(calls) == 2: raise KeyboardInterrupt
+        return whole(work, chunk)
+    monkeypatch.setattr(Work, "__call__", stopped)
+    capsys.readouterr()
+    assert main(argv) == 130 and "goes on where it stopped" in capsys.readouterr().err and not out.exists()
+    assert main(argv) == 0 and len(calls) == 3 # the first piece was not done again
+    assert out.read_text() == want and sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("name, score, n", [("ChatGPT", "56.21", 108), ("InstructGPT", "40.84", 126), ("PerplexityAI", "80.53", 109)])

@@ -1,5 +1,6 @@
 "The Ray engine: the same records as the local one, also when a worker is killed; engines do not undo finished stages."
 import importlib.util
+import json
 import os
 import signal
 import time
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 
 from fence_nb import generator_stages, stages
+from fence_nb.cli import main
 from fence_nb.generator_stages import preference_records
 from fence_nb.runs import changes
 from fence_nb.scale import Work
@@ -52,6 +55,18 @@ class TestSameRecords:
     def test_score(self, toy, tmp_path):
         local, far, run = toy
         same(tmp_path, local, far, lambda p, path: generator_stages.test_generator(p, p.place(p.base_model), model_of(p, p.place(p.base_model)), 1., path, chunk=1, arm="base"))
+
+@ray
+@pytest.mark.parametrize("name", ["judge", "score", "revise"])
+def test_commands(name, endpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    texts = [f"Ada {what} in Torin." for what in ("was born", "lives", "works")]
+    write = lambda file, rows: [(tmp_path / file).write_text("".join(json.dumps(r) + "\n" for r in rows)), str(tmp_path / file)][1]
+    docs = write("docs.jsonl", [{"title": "Ada", "text": "Ada was born in Torin. Ada works in Torin."}])
+    claims, answers = write("claims.jsonl", [{"claim": t, "documents": ["Ada was born in Torin."]} for t in texts]), write("answers.jsonl", [{"topic": "Ada", "prompt": "Tell me a bio of Ada.", "text": t} for t in texts])
+    argv = [name, claims] if name == "judge" else [name, "--responses", answers, "--kb", docs]
+    for engine in ("local", "ray"): assert main([*argv, "--model", endpoint, "--engine", engine, "--out", str(tmp_path / engine)]) == 0
+    assert (tmp_path / "local").read_bytes() == (tmp_path / "ray").read_bytes() != b""
 
 def slow_work(folder):
     def open(): return (os.getpid(),)
