@@ -28,6 +28,14 @@ def test_kept_figures_are_whole():
     ratio = {(r["fast"], r["slow"]): r["ratio"] for r in b1["ratios"]}
     assert ratio["engine", "plain loop"] >= 8 and ratio["engine", "plain batches of 32"] >= 1.5 and ratio["cascade", "engine"] >= 3
     assert b1["cascade"]["cascade"]["bacc"] >= b1["cascade"]["evaluator"]["bacc"] - 1
+    ratio = {(r["fast"], r["slow"]): r["ratio"] for r in kept["b3_fast_judge"]["ratios"]}
+    assert min(ratio[f"fast judge, {bits} bits", "claim by claim, whole documents"] for bits in (16, 32)) >= 3
+    claims = kept["b2_scaling"]["claims"]
+    assert (claims[0]["size"], claims[-1]["size"]) == (500, 16000) and all(1.8 <= r["doubled"] <= 2.2 for r in claims[1:])
+    words = (ROOT / "README.md").read_text(encoding="utf-8")
+    of = lambda name, rows, form: [form.format(f([r[name] for r in rows])) for f in (min, max)]
+    for name, rows, form in (("per_item_us", [{"per_item_us": r["per_item_us"] / 1000} for r in claims], "{:.2f}"), ("doubled", claims[1:], "{:.2f}"), ("peak_mb", claims, "{}")):
+        assert all(x in words for x in of(name, rows, form)), f"README tells other figures for {name}"
     assert kept["b4_ray"]["same_records"]
     assert bench_table(kept) in (ROOT / "README.md").read_text(encoding="utf-8")
 
