@@ -13,7 +13,6 @@ import json
 import os
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from .cascade import CascadeJudge, ScoreJudge, learn_fast_judge, load_fast_judge
+from .cascade import CascadeJudge, ScoreJudge, WordJudge, learn_fast_judge, load_fast_judge
 from .claims import sentence_spans
 from .corpora import load_factscore
 from .evaluate import facts_by_group, facts_summary, judge_summary
@@ -172,7 +171,9 @@ def cmd_judge(
 
 def _judged(args: argparse.Namespace, rows: list[ClaimRow], claims: list[Claim], items: list, judgments: list[Judgment], failures: list[Failure]) -> int:
     "What became of the claims, for people and for files."
-    if args.fast: print(f"judged: {', '.join(f'{n} by {name}' for name, n in Counter(j.judge for j in judgments).most_common())}", file=sys.stderr)
+    if args.fast:
+        first = f"cross-encoder {Path(args.fast).resolve().name}" if is_cross_encoder(args.fast) else WordJudge.name
+        print(f"{sum(j.judge == first for j in judgments)} of {len(claims)} claims were sure for {first}", file=sys.stderr)
     fast = is_cross_encoder(args.model) # tells supported from not, and no more
     found = {j.claim_id: j for j in judgments}
     done = [(r, found[c.id]) for r, c in zip(rows, claims) if c.id in found]
