@@ -47,7 +47,7 @@ def run_job(
     cpu = cpu or (Path(launch).is_file() and "use_cpu: true" in Path(launch).read_text()) # the launcher leaves it to the environment
     last = deque(maxlen=12)
     # The job's stdin ends with this process, or with the launcher that this process started, and so does the job.
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TQDM_DISABLE": "1", "ACCELERATE_USE_CPU": str(cpu).lower()})
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "ACCELERATE_USE_CPU": str(cpu).lower()})
     threading.Thread(target=lambda: (child.wait(), child.stdin.close()), daemon=True).start()
     try:
         for line in child.stdout:
