@@ -169,9 +169,9 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument("--prompts", choices=("full", "terse"), default="full", help="wording of the questions; terse for models of the miniature world")
         p.add_argument("--no-critique", action="store_true", help="read the label's probability at once and write no critique: several times faster, and less sure")
         p.add_argument("--fast", metavar="FOLDER", help="a fast judge that is asked first; what it is unsure of goes to the other. A folder of --learn, or a cross-encoder with --band")
+        p.add_argument("--band", metavar="LOW,HIGH", default="", help="probabilities between which the fast judge is unsure; default: what --learn chose")
         p.add_argument("--engine", choices=("local", "ray"), default="local", help="who does the work; ray: a cluster that RAY_ADDRESS names, or a local one")
         p.add_argument("--workers", type=count, default=2, metavar="N", help="of --engine ray, at most; each opens the models; default 2")
-        p.add_argument("--band", metavar="LOW,HIGH", default="", help="probabilities between which the fast judge is unsure; default: what --learn chose")
     def texts(p: argparse.ArgumentParser, required: bool) -> None:
         p.add_argument("--responses", metavar="FILE", required=required, help="JSON lines with topic, prompt and text")
         p.add_argument("--kb", metavar="FILE", required=required, help="documents: JSON lines with text and perhaps title, or a file of `fence kb build`")
@@ -235,6 +235,6 @@ def main(
     except StageFailed as e: message, code = e, 2 if e.usage else 1
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()); return 1
     except OSError as e: message, code = f"{e.filename or 'files'}: {(e.strerror or str(e)).lower()}; check the path, its permissions and the space on disk", 2
-    except KeyboardInterrupt: message, code = "stopped; the same command goes on where it stopped" if getattr(args, "out", "") not in (None, "-") else "stopped", 130
+    except KeyboardInterrupt: message, code = "stopped; the same command goes on where it stopped" if not {getattr(args, "out", ""), getattr(args, "kb", "")} & {None, "-"} else "stopped", 130
     print(f"fence: {message}", file=sys.stderr)
     return code

@@ -126,7 +126,7 @@ def _done(args: argparse.Namespace, rows: list, items: list, size: int, open: Ca
     told = {k: v for k, v in vars(args).items() if k not in ("work", "out", "engine", "workers", "learn", "accuracy")}
     key = hashlib.sha256(repr((sorted(told.items()), rows, [(p, os.stat(p).st_mtime) for p in named])).encode()).hexdigest()[:12]
     with tempfile.TemporaryDirectory() as tmp:
-        path = Path(tmp if args.out in (None, "-") else Path(args.out).resolve().parent) / f".{Path(args.out or '-').name}.{key}"
+        path = Path(tmp if {args.out, getattr(args, "kb", "")} & {None, "-"} else Path(args.out).resolve().parent) / f".{Path(args.out or '-').name}.{key}"
         records = resumable(path, [part for _, part in pieces(items, size)], Work(open, do, args.engine, args.workers), args.command)
         yield lambda kind: [r for r in records if isinstance(r, kind)]
         path.unlink()
@@ -172,7 +172,7 @@ def cmd_judge(
 def _judged(args: argparse.Namespace, rows: list[ClaimRow], claims: list[Claim], items: list, judgments: list[Judgment], failures: list[Failure]) -> int:
     "What became of the claims, for people and for files."
     if args.fast:
-        first = f"cross-encoder {Path(args.fast).resolve().name}" if is_cross_encoder(args.fast) else WordJudge.name
+        first = CrossEncoderJudge.named(args.fast) if is_cross_encoder(args.fast) else WordJudge.name
         print(f"{sum(j.judge == first for j in judgments)} of {len(claims)} claims were sure for {first}", file=sys.stderr)
     fast = is_cross_encoder(args.model) # tells supported from not, and no more
     found = {j.claim_id: j for j in judgments}

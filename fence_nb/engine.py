@@ -167,8 +167,9 @@ class Engine:
         import torch
         if model.device.type != "cuda": return 8192
         c = model.config.get_text_config()
-        kept = 2 * c.num_hidden_layers * c.num_key_value_heads * (getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads)
-        token = (kept + 8 * c.hidden_size + 3 * c.intermediate_size) * model.dtype.itemsize
+        heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads # not every model names them, or its width
+        kept = 2 * c.num_hidden_layers * heads * (getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads)
+        token = (kept + 8 * c.hidden_size + 3 * (getattr(c, "intermediate_size", None) or 4 * c.hidden_size)) * model.dtype.itemsize
         return int(min(2**17, max(2**13, share * torch.cuda.mem_get_info(model.device)[0] // token)))
 
     @staticmethod

@@ -265,13 +265,20 @@ class CrossEncoderJudge:
         if not (Path(path)/"config.json").is_file(): raise InputError(f"{path}: no trained judge there; train one with train_cross_encoder")
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
-        self.reading, self.name = load_reading(path), f"cross-encoder {Path(path).resolve().name}"
+        self.reading, self.name = load_reading(path), self.named(path)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
         self.model = AutoModelForSequenceClassification.from_pretrained(str(path), local_files_only=True, use_safetensors=True).to(self.device).eval()
         if self.model.config.num_labels != 1: raise InputError(f"{path}: a classifier with {self.model.config.num_labels} outputs; a judge has one, for supported")
         self.half = bits == 16 and _bf16("amx_bf16", "avx512_bf16")
         if self.half: _whole_head(self.model)
+
+    @staticmethod
+    def named(
+        path, # folder
+    ) -> str:
+        "What judgments of a folder's judge are signed with."
+        return f"cross-encoder {Path(path).resolve().name}"
 
     def logits(
         self,

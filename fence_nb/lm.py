@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from .calls import Calls
 from .endpoint import Conversation, EndpointLM, Form, Reply
-from .engine import Choice, Engine, with_backoff
+from .engine import Choice, Engine, Written, with_backoff
 from .schema import InputError
 
 # %% ../nbs/02_lm.ipynb #1e01773e
@@ -114,21 +114,21 @@ class TransformersLM:
         ids = self._ids(conversations)
         if temperature: return self._sampled(ids, n, temperature, max_new_tokens, seed, desc)
         new = list({tuple(i): i for i in ids}.values())
-        if self.engine:
-            written = self.engine.write(new, max_new_tokens, self._choice(form), desc)
-            texts = self.tokenizer.batch_decode([w.tokens for w in written], skip_special_tokens=True)
-            replies = [Reply(text, w.finished, logprobs=w.logprobs) for text, w in zip(texts, written)]
+        if self.engine: replies = self._replies(self.engine.write(new, max_new_tokens, self._choice(form), desc))
         else: replies = [r[0] for r in self._batched(new, 1, 0., max_new_tokens, seed, desc)]
         of = dict(zip(map(tuple, new), replies))
         return [[of[tuple(i)]] * n for i in ids]
+
+    def _replies(self, written: list[Written]) -> list[Reply]:
+        texts = self.tokenizer.batch_decode([w.tokens for w in written], skip_special_tokens=True)
+        return [Reply(text, w.finished, logprobs=w.logprobs) for text, w in zip(texts, written)]
 
     def _sampled(self, ids: list[list[int]], n: int, temperature: float, max_new_tokens: int, seed: int, desc: str) -> list[list[Reply]]:
         if not self.engine or not self.samples_apart: return self._batched(ids, n, temperature, max_new_tokens, seed, desc)
         seen, draws = Counter(), []
         for i in ids:
             for _ in range(n): draws.append(np.random.default_rng([seed, seen[tuple(i)], *i]).random(max_new_tokens)); seen[tuple(i)] += 1
-        written = self.engine.write([i for i in ids for _ in range(n)], max_new_tokens, None, desc, draws=np.array(draws).reshape(-1, max_new_tokens), temperature=temperature)
-        replies = [Reply(text, w.finished) for text, w in zip(self.tokenizer.batch_decode([w.tokens for w in written], skip_special_tokens=True), written)]
+        replies = self._replies(self.engine.write([i for i in ids for _ in range(n)], max_new_tokens, None, desc, np.array(draws).reshape(-1, max_new_tokens), temperature))
         return [replies[k:k + n] for k in range(0, len(replies), n)]
 
     def _batched(self, ids: list[list[int]], n: int, temperature: float, max_new_tokens: int, seed: int, desc: str) -> list[list[Reply]]:

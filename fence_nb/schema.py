@@ -273,7 +273,7 @@ def resumable(
                     f.flush(); os.fsync(f.fileno())
                     j.write(f"{f.seek(0, 2)}\n"); j.flush(); os.fsync(j.fileno())
         except BaseException:
-            if not journal.stat().st_size: part.unlink(); journal.unlink() # nothing was done that could be gone on with
+            if not journal.stat().st_size: part.unlink(missing_ok=True); journal.unlink() # nothing was done that could be gone on with
             raise
         os.replace(part, path); journal.unlink()
     return list({r.id: r for r in (check_record(Record.kinds[row["kind"]], row, place) for place, row in open_lines(path))}.values()) if path.stat().st_size else []

@@ -8,9 +8,10 @@ __all__ = ['SHAPES', 'shape_config', 'random_model', 'Ceiling', 'measure_ceiling
 
 # %% ../nbs/15d_shapes.ipynb #399a27e4
 import os
+import re
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -46,11 +47,10 @@ def random_model(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     config, gpu = shape_config(shape), torch.cuda.is_available()
-    if (Path(folder) / "config.json").is_file(): return str(folder)
     torch.manual_seed(seed)
     with torch.device("cuda" if gpu else "cpu"): model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16 if gpu else torch.float32)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
-    model.save_pretrained(folder) # config.json is written last of all that matters: a killed one is made again
+    model.save_pretrained(folder)
     return str(folder)
 
 # %% ../nbs/15d_shapes.ipynb #951f6dcc
@@ -96,6 +96,12 @@ def pass_flops(
     return tokens * (2 * weights_met(config) + 2 * tokens * config.num_attention_heads * config.head_dim * config.num_hidden_layers)
 
 # %% ../nbs/15d_shapes.ipynb #dd4d48ee
+def _joined(texts: list[str], first: int, size: int) -> str:
+    "Texts one after the other, from one on, until they have so many words and marks."
+    out = []
+    while size > 0: out.append(texts[first % len(texts)]); size -= len(re.findall(r"[.,]|[^\s.,]+", out[-1])); first += 1
+    return " ".join(out)
+
 def long_rows(
     n: int,
     length: int,  # tokens that a row fills at least
@@ -104,11 +110,7 @@ def long_rows(
     "Biographies one after the other, as SFT or DPO rows. Source: ours."
     load, rows = judging_load(200, 200, facts=6, styles=("prose",)), []
     texts = [d.text for _, docs in load for d in docs]
-    say = lambda role, text: [{"role": role, "content": text}]
-    def text(k: int) -> str:
-        out, words = [], 0
-        while words < length: out.append(texts[k % len(texts)]); words += len(out[-1].split()); k += 1
-        return " ".join(out)
+    say, text = lambda role, text: [{"role": role, "content": text}], lambda k: _joined(texts, k, length)
     for k in range(n):
         row = {"prompt": say("user", "Tell me all that you know.")}
         rows.append(row | ({"completion": say("assistant", text(7 * k))} if method == "sft" else {"chosen": say("assistant", text(7 * k)), "rejected": say("assistant", text(7 * k + 3))}))
@@ -133,8 +135,11 @@ def training_rivals(
     rounds: int = 1,      # the rivals take turns
 ) -> list[dict]: # name, per_second (tokens, median), low, high, seconds (of a step), peak_gib, predicted_gib, ceiling_pct, losses
     "Train the same rows by each backend. Raises: `InputError` where a backend cannot work."
+    import torch
     from transformers import AutoConfig
     config, found = AutoConfig.from_pretrained(model), {}
+    texts = {m: long_rows(args.batch * args.steps, args.max_length, m) for m in methods}
+    predicted = {m: round(needed(config, args, m, args.micro, torch.cuda.is_available()).total / 2**30, 2) for m in methods}
     for r in range(rounds):
         for method in methods:
             fit, sides = (train_sft, 1) if method == "sft" else (train_dpo, 2)
@@ -142,12 +147,11 @@ def training_rivals(
             for backend in backends[r % len(backends):] + backends[:r % len(backends)]:
                 with _backend(backend):
                     out = Path(folder) / f"{method}_{backend}_{r}"
-                    record = fit(model, long_rows(args.batch * args.steps, args.max_length, method), out, replace(args, launch="1"))
+                    record = fit(model, texts[method], out, replace(args, launch="1"))
                 row = found.setdefault(f"{backend} {method}", {"rates": [], "seconds": []})
                 speed = training_speed(out)
                 row["rates"].append(tokens / speed["step_seconds"]); row["seconds"].append(speed["step_seconds"])
-                row |= {"peak_gib": round(speed["peak_bytes"] / 2**30, 2), "losses": [h["loss"] for h in record["log"] if "loss" in h]}
-                row["predicted_gib"] = round(needed(config, args, method, args.micro, speed["device"] != "cpu").total / 2**30, 2)
+                row |= {"peak_gib": round(speed["peak_bytes"] / 2**30, 2), "predicted_gib": predicted[method], "losses": [h["loss"] for h in record["log"] if "loss" in h]}
                 if ceiling: row["ceiling_pct"] = round(100 * (1 + sides) * args.batch * sides * pass_flops(config, args.max_length) / median(row["seconds"]) / ceiling.flops, 1)
     return [{"name": name, "per_second": round(median(row["rates"]), 1), "low": round(min(row["rates"]), 1), "high": round(max(row["rates"]), 1)} | {k: v for k, v in row.items() if k != "rates"} for name, row in found.items()]
 
@@ -169,15 +173,10 @@ def long_load(
 ) -> list[Item]:
     "Claims on long documents. Source: ours."
     short = judging_load(sets * claims, sets, facts=3, styles=("prose",))
-    texts = list(dict.fromkeys(docs[0].text for _, docs in short)) or [""]
-    first, out = {t: k for k, t in enumerate(texts)}, []
-    def grown(text: str) -> str:
-        words, k, parts = 0, first[text], []
-        while words < tokens: parts.append(texts[k % len(texts)]); words += len(parts[-1].replace(".", " .").replace(",", " ,").split()); k += 1
-        return " ".join(parts)
-    made = {t: Document(title=docs[0].title, text=grown(t), source=docs[0].source) for t, docs in {docs[0].text: docs for _, docs in short}.items()}
-    for c, docs in short: out.append((c, [made[docs[0].text]]))
-    return out
+    of = {docs[0].text: docs[0] for _, docs in short}
+    texts = list(of)
+    made = {t: Document(title=d.title, text=_joined(texts, k, tokens), source=d.source) for k, (t, d) in enumerate(of.items())}
+    return [(c, [made[docs[0].text]]) for c, docs in short]
 
 def judging_floor(
     config,

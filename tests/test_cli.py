@@ -237,6 +237,25 @@ def test_a_stopped_command_goes_on(name, endpoint, tmp_path, capsys, monkeypatch
     assert out.read_text() == want and sorted(tmp_path.iterdir()) == before
 
 
+def test_other_documents_from_standard_input_start_anew(endpoint, tmp_path, capsys, monkeypatch):
+    import io
+    import sys
+    answers, out = lines(tmp_path / "rows.jsonl", *[GOOD["responses"] | {"text": w} for w in ("Ada was born in Torin.", "Ada lives in Velm.")]), tmp_path / "out.jsonl"
+    argv = ["score", "--responses", answers, "--kb", "-", "--model", endpoint, "--out", str(out)]
+    calls, whole = [], Work.__call__
+    def stopped(work, chunk):
+        calls.append(chunk)
+        if len(calls) == 2: raise KeyboardInterrupt
+        return whole(work, chunk)
+    monkeypatch.setattr(Work, "__call__", stopped)
+    given_in = lambda text: monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps({"title": "Ada", "text": text}).encode() + b"\n")))
+    given_in("Ada was born in Torin.")
+    assert main(argv) == 130 and "goes on" not in capsys.readouterr().err and not list(tmp_path.glob(".out*"))
+    given_in("Ada lives in Velm.")
+    assert main(argv) == 0
+    assert [json.loads(l)["claims"][0]["label"] for l in out.read_text().splitlines()] == ["Contradictory", "Supported"]
+
+
 @pytest.mark.parametrize("name, score, n", [("ChatGPT", "56.21", 108), ("InstructGPT", "40.84", 126), ("PerplexityAI", "80.53", 109)])
 def test_human_scores(name, score, n, shared, capsys):
     assert main(["score", "--human", str(shared / "factscore" / f"{name}.jsonl")]) == 0

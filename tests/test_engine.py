@@ -1,5 +1,6 @@
 "The engine against the library's own generate: any questions, any batches, any order."
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -103,3 +104,12 @@ def test_probabilities_on_the_way_are_those_of_a_second_question():
     judgments, failures = judge_claims(lm, items, TERSE, 48)
     assert [(j.claim_id, j.label, j.critique) for js, _ in one_by_one for j in js] == [(j.claim_id, j.label, j.critique) for j in judgments]
     assert sum(len(f) for _, f in one_by_one) == len(failures)
+
+
+@pytest.mark.parametrize("config", ["GPT2Config", "LlamaConfig"])
+def test_room_on_a_gpu(config, monkeypatch):
+    "Models that name neither key heads nor inner width have room, too; more free memory is more room, within bounds."
+    import transformers
+    model = SimpleNamespace(device=torch.device("cuda"), dtype=torch.bfloat16, config=getattr(transformers, config)())
+    free = lambda n: (monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (n, n)), Engine.room(model))[1]
+    assert free(0) == 2**13 <= free(20 * 2**30) <= free(2**40) == 2**17
