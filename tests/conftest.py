@@ -1,4 +1,5 @@
 "What the tests share: the repository, the public data, the command, a server that stands in for a model, a run of everything."
+
 import json
 import os
 import re
@@ -12,18 +13,30 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FENCE_SHARED") or ROOT.parent / "shared")
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "TMPDIR", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "SSL_CERT_FILE")} | {"PYTHONDONTWRITEBYTECODE": "1"}
+ENVIRONMENT = {
+    k: v
+    for k, v in os.environ.items()
+    if k in ("PATH", "LANG", "TMPDIR", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+} | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def fence(*args, home, extra: dict | None = None, **kw) -> subprocess.CompletedProcess:
     "The command in a process of its own, with a home folder of its own."
-    return subprocess.run([sys.executable, "-c", "import sys; from fence_nb.cli import main; sys.exit(main())", *map(str, args)],
-                          cwd=ROOT, env=ENVIRONMENT | {"HOME": str(home)} | (extra or {}), capture_output=True, text=True, timeout=600, **kw)
+    return subprocess.run(
+        [sys.executable, "-c", "import sys; from fence_nb.app.cli import main; sys.exit(main())", *map(str, args)],
+        cwd=ROOT,
+        env=ENVIRONMENT | {"HOME": str(home)} | (extra or {}),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        **kw,
+    )
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    if not (SHARED / "data").is_dir(): pytest.skip(f"no public data in {SHARED}; set FENCE_SHARED to its folder")
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no public data in {SHARED}; set FENCE_SHARED to its folder")
     return SHARED / "data"
 
 
@@ -31,7 +44,8 @@ def shared() -> Path:
 def toy_run(tmp_path_factory) -> dict:
     "All run notebooks at toy size, once for all tests: folder, home, process, seconds."
     import time
-    folder = tmp_path_factory.mktemp("a run") # with a space
+
+    folder = tmp_path_factory.mktemp("a run")  # with a space
     home, start = folder / "home", time.time()
     home.mkdir()
     done = fence("run", "--profile", "toy", "--run", folder / "toy", home=home)
@@ -45,29 +59,53 @@ def _answer(text: str) -> str:
         return "no list" if "garbled" in sentence else f"- {sentence}"
     if found := re.search(r"Documents:\n(.*)\n\nClaim: (.*)\Z", text, re.S):
         documents, claim = found[1], found[2].strip()
-        if "babble" in claim: return "I would rather not say."
-        if claim in documents: return "The documents state it.\nLabel: Supported"
-        return "The documents state something else.\nLabel: Contradictory" if claim.split()[0] in documents else "They do not tell.\nLabel: Unverified"
-    if "true, false, or unknown" in text: return "unknown"
+        if "babble" in claim:
+            return "I would rather not say."
+        if claim in documents:
+            return "The documents state it.\nLabel: Supported"
+        return (
+            "The documents state something else.\nLabel: Contradictory"
+            if claim.split()[0] in documents
+            else "They do not tell.\nLabel: Unverified"
+        )
+    if "true, false, or unknown" in text:
+        return "unknown"
     return "And so on."
 
 
 class _Server(BaseHTTPRequestHandler):
     def _send(self, body: dict) -> None:
         data = json.dumps(body).encode()
-        self.send_response(200); self.send_header("Content-Type", "application/json"); self.send_header("Content-Length", str(len(data))); self.end_headers()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
         self.wfile.write(data)
 
-    def do_GET(self) -> None: self._send({"data": [{"id": "stand-in"}]})
+    def do_GET(self) -> None:
+        self._send({"data": [{"id": "stand-in"}]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user")
         choice = {"message": {"role": "assistant", "content": _answer(text)}, "finish_reason": "stop"}
-        if body.get("logprobs"): choice["logprobs"] = {"content": [{"token": " Supported", "logprob": -.1, "top_logprobs": [{"token": t, "logprob": p} for t, p in ((" Supported", -.1), (" Contr", -3.), (" Un", -4.))]}]}
+        if body.get("logprobs"):
+            choice["logprobs"] = {
+                "content": [
+                    {
+                        "token": " Supported",
+                        "logprob": -0.1,
+                        "top_logprobs": [
+                            {"token": t, "logprob": p}
+                            for t, p in ((" Supported", -0.1), (" Contr", -3.0), (" Un", -4.0))
+                        ],
+                    }
+                ]
+            }
         self._send({"choices": [choice] * body.get("n", 1)})
 
-    def log_message(self, *args) -> None: pass
+    def log_message(self, *args) -> None:
+        pass
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,173 @@
+"The launcher on run notebooks of our own: unknown names, skipping, resuming, changing, failing, and where it writes."
+
+import io
+import json
+import re
+
+import nbformat
+import pytest
+from conftest import ROOT
+from fence_nb.app.launch import StageFailed, check_parameters, run_profile
+from fence_nb.app.runs import Stage, gather_metrics
+from fence_nb.core.store import fingerprint
+from fence_nb.core.records import InputError
+
+PARAMETERS = 'profile = "toy"\nrun = "data/runs/toy"\noverrides = {}'
+FIRST = """from fence_nb.app.runs import Stage
+stage = Stage("r0_first", profile, run, overrides)
+with open(stage.path("count.txt"), "a") as f: f.write("once\\n")
+stage.path("a.txt").write_text(f"seed {stage.p.seed}")
+stage.finish({"first": {"seed": stage.p.seed}})"""
+SECOND = """from fence_nb.app.runs import Stage
+stage = Stage("r1_second", profile, run, overrides)
+text = stage.input("r0_first", "a.txt").read_text() + stage.external("data/outside.txt").read_text()
+with open(stage.path("count.txt"), "a") as f: f.write("once\\n")
+stage.finish({"second": {"length": len(text), "rounds": stage.p.rounds}})"""
+
+
+def notebook(path, code: str, tagged: bool = True) -> None:
+    cells = [
+        nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]} if tagged else {}),
+        nbformat.v4.new_code_cell(code),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=cells, metadata={"kernelspec": {"name": "python3", "language": "python", "display_name": "python3"}}
+        ),
+        path,
+    )
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    root = tmp_path / "a project"
+    notebook(root / "nbs" / "runs" / "r0_first.ipynb", FIRST)
+    notebook(root / "nbs" / "runs" / "r1_second.ipynb", SECOND)
+    (root / "data").mkdir()
+    (root / "data" / "outside.txt").write_text("outside")
+    text = (ROOT / "settings.ini").read_text(encoding="utf-8")
+    (root / "settings.ini").write_text(
+        re.sub(r"(\[toy\].*?)\nrounds = \d+", r"\1", text, flags=re.S).replace("[toy]", "[toy]\nrounds = 1\nstages =")
+    )
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("fence_nb.launch.write_report", lambda run: run / "report.html")
+    return root
+
+
+def launch(**kw) -> str:
+    log = io.StringIO()
+    run_profile("toy", out=log, **kw)
+    return log.getvalue()
+
+
+def test_run_skip_change(project, tmp_path):
+    first = launch()
+    assert re.search(r"\[1/2\] r0_first: done in \d+ s, \d+ MB\n\[2/2\] r1_second\n", first)
+    run = project / "data" / "runs" / "toy"
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert (
+        metrics["first"] == {"seed": 0}
+        and set(metrics["seconds"]) == {"r0_first", "r1_second"}
+        and metrics["peak_rss_mb"] > 10
+    )
+    manifest = json.loads((run / "r1_second" / "manifest.json").read_text())
+    assert (
+        manifest["status"] == "done"
+        and manifest["read"] == ["rounds"]
+        and manifest["parameters"]["rounds"]["origin"] == "[toy]"
+    )
+    assert (
+        manifest["inputs"] == {"r0_first/a.txt": fingerprint(run / "r0_first" / "a.txt")}
+        and "torch" in manifest["versions"]
+    )
+    assert nbformat.read(run / "r1_second" / "r1_second.ipynb", 4).cells[1].metadata.tags == ["injected-parameters"]
+
+    assert (
+        launch()
+        == "[1/2] r0_first: unchanged, skipped\n[2/2] r1_second: unchanged, skipped\nreport: "
+        + str(run / "report.html")
+        + "\n"
+    )
+
+    # A parameter that only the second stage reads; a stage that runs again starts clean.
+    changed = launch(overrides={"rounds": 2})
+    assert "r0_first: unchanged" in changed and "r1_second: run again, rounds was 1, is 2" in changed
+    assert (run / "r1_second" / "count.txt").read_text() == "once\n"
+
+    # What an earlier stage gives, what lies outside, a lost output, the code of a notebook.
+    changed = launch(overrides={"rounds": 2, "seed": 11})
+    assert (
+        "r0_first: run again, seed was 0, is 11" in changed
+        and "r1_second: run again, input r0_first/a.txt changed" in changed
+    )
+    (project / "data" / "outside.txt").write_text("other")
+    assert "external data/outside.txt changed" in launch(overrides={"rounds": 2, "seed": 11})
+    (run / "r0_first" / "a.txt").unlink()
+    assert "output a.txt is gone" in launch(overrides={"rounds": 2, "seed": 11})
+    notebook(project / "nbs" / "runs" / "r1_second.ipynb", SECOND + "\n1 + 1")
+    assert "r1_second: run again, the notebook changed" in launch(overrides={"rounds": 2, "seed": 11})
+
+    assert not (tmp_path / "home").exists(), "a run writes nothing to the home folder"
+    assert {f.name for f in project.iterdir()} == {"nbs", "data", "settings.ini"} and {
+        f.name for f in (project / "data").iterdir()
+    } == {"runs", "outside.txt"}
+
+
+def test_resume_keeps_what_is_still_true(project):
+    run = project / "data" / "runs" / "toy"
+    stage = Stage("r0_first", "toy", run)
+    stage.path("records.jsonl.part").write_text("half\n")
+    assert Stage("r0_first", "toy", run).path("records.jsonl.part").exists()  # killed: goes on
+    assert not Stage("r0_first", "toy", run, {"seed": 1}).path("records.jsonl.part").exists()  # changed: starts clean
+
+
+def test_unknown_names_stop_before_anything_runs(project):
+    for kw, words in (
+        ({"overrides": {"sede": 1}}, "unknown parameter 'sede'; nearest: seed"),
+        ({"stages": ["r7"]}, "stage 'r7' does not exist"),
+        ({"overrides": {"rounds": "x"}}, "parameter 'rounds'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            launch(**kw)
+    notebook(project / "nbs" / "runs" / "r1_second.ipynb", SECOND, tagged=False)
+    with pytest.raises(InputError, match="no cell is tagged 'parameters'"):
+        launch()
+    with pytest.raises(InputError, match="unknown parameter 'limmit'"):
+        check_parameters(project / "nbs" / "runs" / "r0_first.ipynb", ["limmit"])
+    assert not (project / "data" / "runs").exists()
+
+
+def test_a_failing_notebook_is_one_line(project):
+    path = project / "nbs" / "runs" / "r0_first.ipynb"
+    notebook(path, FIRST + "\nraise ValueError('two\\nlines')")
+    with pytest.raises(StageFailed, match=r"^r0_first: ValueError: two lines \(see .*r0_first.ipynb\)$") as e:
+        launch(stages=["r0"])
+    assert not e.value.usage
+    notebook(
+        path,
+        "from fence_nb.app.runs import Stage\nstage = Stage('r0_first', profile, run, overrides)\nstage.external('nowhere.txt')",
+    )
+    with pytest.raises(StageFailed, match="InputError: r0_first needs nowhere.txt") as e:
+        launch(stages=["r0"])
+    assert e.value.usage
+    notebook(path, "import os\nos._exit(1)")
+    with pytest.raises(StageFailed, match="the kernel died"):
+        launch(stages=["r0"])
+    notebook(path, "1 + 1")
+    with pytest.raises(StageFailed, match="without stage.finish"):
+        launch(stages=["r0"])
+
+
+def test_a_quiet_stage_says_that_it_lives(project, monkeypatch):
+    monkeypatch.setattr("fence_nb.app.launch._Relay.__init__.__defaults__", (1.0,))
+    notebook(project / "nbs" / "runs" / "r0_first.ipynb", FIRST + "\nimport time; time.sleep(3)")
+    assert re.search(r"  r0_first: \d+ s\n", launch(stages=["r0"]))
+
+
+def test_no_nan_in_metrics(project):
+    stage = Stage("r0_first", "toy", project / "run")
+    with pytest.raises(ValueError):
+        stage.finish({"x": float("nan")})
+    assert gather_metrics(project / "run") == {}

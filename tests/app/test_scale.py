@@ -1,0 +1,210 @@
+"The Ray engine: the same records as the local one, also when a worker is killed; engines do not undo finished stages."
+
+import importlib.util
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+
+from fence_nb.app import evaluator as stages
+from fence_nb.app import generator as generator_stages
+from fence_nb.app.cli import main
+from fence_nb.app.generator import preference_records
+from fence_nb.app.runs import changes
+from fence_nb.core.work import Work
+from fence_nb.core.records import Failure, InputError, JudgedClaim
+from fence_nb.core.store import pieces, read_records, resumable
+from fence_nb.core.settings import load_profile
+from fence_nb.app.components import build_tools, model_of
+from fence_nb.app.evaluator import evaluator_rows
+
+ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed; the extra `ray` has it")
+
+
+@pytest.fixture(scope="module")
+def toy(toy_run):
+    "Profiles of both engines, and files of a finished run."
+    assert toy_run["done"].returncode == 0
+    make = lambda engine: load_profile(
+        "toy", {"engine": engine, "workers": 2, "evaluator_claims": 24, "n_prompts": 6, "n_test_prompts": 4}
+    )
+    return make("local"), make("ray"), toy_run["run"]
+
+
+def same(tmp_path, local, far, do):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as many as Ray gives a worker: sums in another order differ in the seventh digit
+    try:
+        do(local, tmp_path / "local.jsonl")
+    finally:
+        torch.set_num_threads(threads)
+    do(far, tmp_path / "ray.jsonl")
+    assert (tmp_path / "local.jsonl").read_bytes() == (tmp_path / "ray.jsonl").read_bytes() != b""
+
+
+@ray
+class TestSameRecords:
+    def test_augment(self, toy, tmp_path):
+        local, far, run = toy
+        train = read_records(run / "r1_evaluator_data" / "train.jsonl", JudgedClaim)[:24]
+        same(
+            tmp_path,
+            local,
+            far,
+            lambda p, path: evaluator_rows(p, train, build_tools(p, run / "r0_base" / "tools"), path, chunk=6),
+        )
+
+    def test_judge(self, toy, tmp_path):
+        local, far, run = toy
+        test = read_records(run / "r1_evaluator_data" / "test.jsonl", JudgedClaim)
+        same(
+            tmp_path,
+            local,
+            far,
+            lambda p, path: stages.test_evaluator(p, str(run / "r2_evaluator" / "full"), test, path, chunk=6),
+        )
+
+    def test_candidates_judgments_revisions(self, toy, tmp_path):
+        local, far, run = toy
+        same(
+            tmp_path,
+            local,
+            far,
+            lambda p, path: preference_records(
+                p,
+                p.place(p.base_model),
+                str(run / "r2_evaluator" / "full"),
+                build_tools(p, run / "r0_base" / "tools"),
+                path,
+                chunk=2,
+            ),
+        )
+
+    def test_score(self, toy, tmp_path):
+        local, far, run = toy
+        same(
+            tmp_path,
+            local,
+            far,
+            lambda p, path: generator_stages.test_generator(
+                p, p.place(p.base_model), model_of(p, p.place(p.base_model)), 1.0, path, chunk=1, arm="base"
+            ),
+        )
+
+
+@ray
+@pytest.mark.parametrize("name", ["judge", "score", "revise"])
+def test_commands(name, endpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    texts = [f"Ada {what} in Torin." for what in ("was born", "lives", "works")]
+    write = lambda file, rows: [
+        (tmp_path / file).write_text("".join(json.dumps(r) + "\n" for r in rows)),
+        str(tmp_path / file),
+    ][1]
+    docs = write("docs.jsonl", [{"title": "Ada", "text": "Ada was born in Torin. Ada works in Torin."}])
+    claims, answers = (
+        write("claims.jsonl", [{"claim": t, "documents": ["Ada was born in Torin."]} for t in texts]),
+        write("answers.jsonl", [{"topic": "Ada", "prompt": "Tell me a bio of Ada.", "text": t} for t in texts]),
+    )
+    argv = [name, claims] if name == "judge" else [name, "--responses", answers, "--kb", docs]
+    for engine in ("local", "ray"):
+        assert main([*argv, "--model", endpoint, "--engine", engine, "--out", str(tmp_path / engine)]) == 0
+    assert (tmp_path / "local").read_bytes() == (tmp_path / "ray").read_bytes() != b""
+
+
+def slow_work(folder):
+    def open():
+        return (os.getpid(),)
+
+    def do(chunk, pid):
+        (Path(folder) / f"{pid}").touch()
+        time.sleep(0.3)
+        return [Failure(stage="demo", item_id=f"{chunk}", reason="error")]
+
+    return open, do
+
+
+@ray
+def test_a_killed_worker_loses_nothing(tmp_path):
+    (tmp_path / "pids").mkdir()
+    found, killed = [], 0
+    work = Work(*slow_work(str(tmp_path / "pids")), engine="ray", workers=2)
+    for k, lines in enumerate(work.each(list(range(24)))):
+        found += lines.splitlines()
+        if k == 3:
+            killed = int(next((tmp_path / "pids").iterdir()).name)
+            os.kill(killed, signal.SIGKILL)
+    local = [r.model_dump_json() for chunk in range(24) for r in Work(*slow_work(str(tmp_path / "pids")))(chunk)]
+    assert killed and found == local  # each once, in order
+
+
+@ray
+def test_a_killed_master_goes_on(tmp_path):
+    def do(chunk):
+        return [Failure(stage="demo", item_id=f"{chunk}", reason="error")]
+
+    class Stops(Work):
+        def each(self, chunks):
+            for k, lines in enumerate(super().each(chunks)):
+                if k == 2:
+                    raise KeyboardInterrupt
+                yield lines
+
+    with pytest.raises(KeyboardInterrupt):
+        resumable(tmp_path / "r.jsonl", list(range(6)), Stops(tuple, do, "ray"))
+    asked = []
+
+    class Counts(Work):
+        def each(self, chunks):
+            asked.extend(chunks)
+            return super().each(chunks)
+
+    assert [r.item_id for r in resumable(tmp_path / "r.jsonl", list(range(6)), Counts(tuple, do, "ray"))] == list(
+        "012345"
+    )
+    assert asked == [2, 3, 4, 5]
+
+
+@ray
+def test_bad_input_is_one_line(tmp_path):
+    def do(chunk):
+        raise InputError(f"file {chunk}: wrong; mend it")
+
+    with pytest.raises(InputError, match="^file 7: wrong; mend it$"):
+        list(Work(tuple, do, "ray").each([7]))
+
+
+@pytest.mark.skipif(bool(importlib.util.find_spec("ray")), reason="Ray is installed")
+def test_without_ray():
+    with pytest.raises(InputError, match="Ray is not installed"):
+        Work(tuple, list, "ray")
+
+
+def test_an_engine_undoes_nothing(toy):
+    local, far, _ = toy
+    manifest = {
+        "parameters": {k: {"value": v} for k, v in local.values.items()},
+        "status": "running",
+        "read": [],
+        "notebook": "",
+        "source": {},
+    }
+    assert changes(manifest, far, Path("."), "") == []
+    assert changes(
+        manifest,
+        load_profile("toy", {"rounds": 5, "evaluator_claims": 24, "n_prompts": 6, "n_test_prompts": 4}),
+        Path("."),
+        "",
+    ) == ["rounds was 2, is 5"]
+
+
+def test_nothing_is_opened_for_nothing():
+    def never():
+        raise AssertionError
+
+    assert list(Work(never, list).each([])) == [] and [*pieces([], 3)] == []

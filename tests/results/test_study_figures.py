@@ -1,0 +1,92 @@
+"What README says of the study holds in the figures that lie in data/mini/study.json (fence run --profile mini-study writes them)."
+
+import json
+
+import pytest
+from conftest import ROOT
+
+STUDY = ROOT / "data" / "mini" / "study.json"
+
+
+@pytest.fixture(scope="module")
+def study() -> dict:
+    return json.loads(STUDY.read_text(encoding="utf-8"))
+
+
+def significant(study: dict, part: str, a: str, b: str, metric: str = "facts_pct") -> tuple[float, bool]:
+    r = next(r for r in study[part] if (r["metric"], r["a"], r["b"]) == (metric, a, b))
+    return r["difference"], r["p_holm"] < 0.05
+
+
+def test_the_order_of_the_paper(study):
+    facts = {
+        a: f["facts_pct"] for a, f in (study["generators"] | study["ablation"]).items() if f["facts_pct"] is not None
+    }
+    assert max(facts, key=facts.get) == "fence", "edit/remove + coarse is first"
+    for a, b in (
+        ("fence", "facttune"),
+        ("fence", "self_eval"),
+        ("fence", "ever"),
+        ("fence", "shorter"),
+        ("facttune", "sft_self"),
+        ("facttune", "base"),
+    ):
+        d, sure = significant(study, "tests", a, b)
+        assert d > 0 and sure, (a, b)
+    d, sure = significant(study, "ablation_tests", "fence", "edit_coarse")
+    assert d > 0 and sure, "lesser-known facts hurt"
+
+
+def test_no_gain_by_silence(study):
+    base, fence, silent = (study["generators"][a] for a in ("base", "fence", "silent"))
+    assert fence["supported_per_response"] >= 0.9 * base["supported_per_response"] and fence["f1"] > base["f1"]
+    assert silent["f1"] == 0 == min(f["f1"] for f in study["generators"].values()) and silent["facts_pct"] is None
+
+
+def test_silence_where_it_is_due(study):
+    "The paper's behaviour: fewer claims and more refusals about the rare, not about the popular."
+    base, fence = ({g["group"]: g for g in study["by_popularity"][a]} for a in ("base", "fence"))
+    fewer = {g: 1 - fence[g]["claims_per_response"] / base[g]["claims_per_response"] for g in base}
+    order = ["very frequent", "frequent", "medium", "rare", "very rare"]
+    assert [*fewer] == order and sorted(fewer.values()) == [fewer[g] for g in order], "the rarer, the fewer"
+    assert fewer["very frequent"] < 0.15 and fewer["very rare"] > 0.6
+    assert (
+        fence["very frequent"]["refusal_pct"] < 1
+        and fence["very rare"]["refusal_pct_ci"][0] > fence["very frequent"]["refusal_pct_ci"][1]
+    )
+    for g in order:
+        assert fence[g]["facts_pct"] > base[g]["facts_pct"], "the share of facts rises in every group"
+
+
+def test_newer_objectives_are_there(study):
+    assert {"kto", "grpo", "fence@dpo_loss=ipo", "fence@mask_true=yes"} <= set(study["objectives"])
+    for f in study["objectives"].values():
+        assert f["facts_pct_ci"][0] <= f["facts_pct"] <= f["facts_pct_ci"][1] and len(f["facts_pct_seeds"]) == 3
+
+
+def test_sweeps_as_told():
+    "Every figure of README's paragraph on sweeps, from data/mini/sweeps.json (fence run --profile mini-sweeps writes it)."
+    found = json.loads((ROOT / "data" / "mini" / "sweeps.json").read_text(encoding="utf-8"))
+    facts = lambda *arms: ", ".join(f"{found['sweeps'][a]['facts_pct']:.1f}" for a in arms)
+    bacc = lambda *names: [f"{found['evaluator_sweeps'][n]['bacc']:.1f}" for n in names]
+    told = next(l for l in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "mini-sweeps`, seed 0" in l)
+    one, two, three = (f"{found['sweeps'][f'fence@rounds={n}']['facts_pct']:.1f}" for n in (1, 2, 3))
+    assert (
+        f"gives {one} % facts, two {two}, three {three}," in told
+        and len({facts(f"fence@rounds={n}") for n in (3, 4, 5, 6)}) == 1
+    )
+    assert f"k = 1, 3, 5 gives {facts('fence@top_k=1+rounds=3', 'fence@rounds=3', 'fence@top_k=5+rounds=3')};" in told
+    assert (
+        f"five candidates {facts('fence@n_candidates=2+rounds=3', 'fence@n_candidates=3+rounds=3', 'fence@rounds=3')};"
+        in told
+    )
+    assert (
+        f"280 prompts {facts('fence@n_prompts=70+rounds=3', 'fence@n_prompts=140+rounds=3', 'fence@rounds=3')}," in told
+    )
+    assert f"accuracy is {', '.join(bacc('full@claims=750', 'full@claims=1500', 'full'))} with" in told
+    assert (
+        "documents {}, with half of them {}. Half of the critiques are worth nothing ({} against {})".format(
+            *bacc("full@tools=0", "full@tools=0.5", "full@critiques=0.5", "full")
+        )
+        in told
+    )
