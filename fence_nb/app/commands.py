@@ -21,7 +21,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..core.records import Claim, Document, Failure, InputError, JudgedClaim, Judgment, Label, Response, Revision
-from ..core.store import atomic_write, check_record, open_lines, pieces, resumable
+from ..core.store import atomic_write, check_record, chunks, open_lines, run_resumable
 from ..core.text import sentence_spans
 from ..core.work import Work
 from ..corpora.factscore import load_factscore
@@ -106,7 +106,7 @@ def _judge(args: argparse.Namespace, model: Any) -> Any:
     if args.no_critique:
         if args.command == "revise":
             raise InputError("--no-critique: a revision follows the critique; leave the option out")
-        if isinstance(model, CrossEncoderJudge) or not model.weighs:
+        if isinstance(model, CrossEncoderJudge) or not model.has_logprobs:
             raise InputError("--no-critique: this model has no probabilities of words to read; leave the option out")
         model = ScoreJudge(model, prompts)
     if not args.fast:
@@ -178,8 +178,8 @@ def _done(
             Path(tmp if {args.out, getattr(args, "kb", "")} & {None, "-"} else Path(args.out).resolve().parent)
             / f".{Path(args.out or '-').name}.{key}"
         )
-        records = resumable(
-            path, [part for _, part in pieces(items, size)], Work(open, do, args.engine, args.workers), args.command
+        records = run_resumable(
+            path, [part for _, part in chunks(items, size)], Work(open, do, args.engine, args.workers), args.command
         )
         yield lambda kind: [r for r in records if isinstance(r, kind)]
         path.unlink()

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.records import Claim, EvaluatorRow, Failure, InputError, JudgedClaim, Judgment, Label
 from ..core.settings import Profile
-from ..core.store import atomic_write, pick, pieces, read_records, resumable
+from ..core.store import atomic_write, chunks, read_records, records_of_kind, run_resumable
 from ..core.work import work_of
 from ..corpora.factscore import load_factscore
 from ..corpora.prompts import BENCHMARKS, load_benchmark
@@ -199,7 +199,7 @@ def evaluator_rows(
 ) -> list:  # EvaluatorRow and Failure records
     "Critiques and tool documents for each training example, in chunks that survive a kill; label-only rows without a teacher."
     if p.teacher == "none":
-        return resumable(path, [train], lambda examples: [label_row(e) for e in examples])
+        return run_resumable(path, [train], lambda examples: [label_row(e) for e in examples])
 
     def do(examples, teacher, toolbox, prompts):
         a, fa = augment_critiques(teacher, examples, prompts, p.n_critiques, p.teacher_temperature, p.seed)
@@ -208,9 +208,9 @@ def evaluator_rows(
             a = [r for r in a if r.critique]
         return a + b + fa + fb
 
-    return resumable(
+    return run_resumable(
         path,
-        [part for _, part in pieces(train, chunk)],
+        [part for _, part in chunks(train, chunk)],
         work_of(p, lambda: (teacher_of(p), toolbox, prompt_set(p.prompts)), do),
         desc="augment",
     )
@@ -398,12 +398,12 @@ def test_evaluator(
             [(as_claim(e), e.documents) for e in examples],
             prompts,
             p.critique_tokens,
-            probs=getattr(judge, "weighs", True),
+            probs=getattr(judge, "has_logprobs", True),
         )
         return judgments + failures
 
-    records = resumable(
-        path, [part for _, part in pieces(test, chunk)], work_of(p, open, do), desc=f"test {Path(path).stem}"
+    records = run_resumable(
+        path, [part for _, part in chunks(test, chunk)], work_of(p, open, do), desc=f"test {Path(path).stem}"
     )
     labels = {r.claim_id: r.label for r in records if isinstance(r, Judgment)}
     ways = 3 if p.evaluator == "lm" and all(e.label for e in test) else 2
@@ -530,7 +530,7 @@ def fast_judge_report(
     "The fast judge beside the rules."
     if stage.p.evaluator != "crossencoder":
         return {}
-    failures = [f for rs in records.values() for f in pick(rs, Failure)]
+    failures = [f for rs in records.values() for f in records_of_kind(rs, Failure)]
     stage.guard(failures, sum(map(len, records.values())), "claims")
     train = read_records(stage.input("r1_evaluator_data", "train.jsonl"), JudgedClaim)
     out = fast_judge_metrics(stage.p, test, models, records) | rule_metrics(

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from ..core.records import Claim, Failure, InputError, Judgment, Label, Preference, Prompt, Response, Revision
 from ..core.settings import Profile
-from ..core.store import pick, pieces, read_records, resumable
+from ..core.store import chunks, read_records, records_of_kind, run_resumable
 from ..core.text import sentence_spans
 from ..core.work import work_of
 from ..corpora.prompts import truthfulqa
 from ..domains.world import gold_label, read_claim
 from ..evidence.tools import Toolbox
 from ..fence.preferences import dpo_rows, kto_rows, score_responses, sft_rows, true_spans
-from ..fence.recipes import arm_data, arms_of, spread
+from ..fence.recipes import arm_data, arms_of, evenly_spaced
 from ..fence.revise import SelfJudge, revise_responses
 from ..fence.rewards import ClaimRewards
 from ..judging.assess import Assessor
@@ -93,7 +93,7 @@ def sample_responses(
             prompt_id=q.id,
             prompt=q.text,
             topic=q.topic,
-            text=r.sure.strip(),
+            text=r.text_or_raise.strip(),
             generator=name or lm.name,
             sample=k,
             temperature=temperature,
@@ -152,8 +152,8 @@ def preference_records(
         out = [*asked, *candidates, *assess(candidates)[2], *_revised(p, "fence", writer, candidates, assess, seed)]
         return out + [*assess.claims.values(), *assess.documents.values(), *assess.judgments.values()]
 
-    jobs = [(1000 * p.seed + k, part) for k, part in pieces(training_prompts(p), chunk)]
-    return resumable(path, jobs, work_of(p, open, do), desc="preferences")
+    jobs = [(1000 * p.seed + k, part) for k, part in chunks(training_prompts(p), chunk)]
+    return run_resumable(path, jobs, work_of(p, open, do), desc="preferences")
 
 # %% ../../nbs/app/03_generator.ipynb #58b45612
 def self_records(
@@ -167,7 +167,7 @@ def self_records(
     if all(a.recipe.judge != "self" for a in arms_of(p)):
         return []
     of = {}
-    for r in pick(records, Response):
+    for r in records_of_kind(records, Response):
         if not r.policy:
             of.setdefault(r.prompt_id, []).append(r)
 
@@ -177,8 +177,8 @@ def self_records(
         out = [*candidates, *assess(candidates)[2], *_revised(p, "self", writer, candidates, assess, seed)]
         return out + [*assess.claims.values(), *assess.judgments.values()]
 
-    jobs = [(1000 * p.seed + k, [r for group in part for r in group]) for k, part in pieces(list(of.values()), chunk)]
-    return resumable(
+    jobs = [(1000 * p.seed + k, [r for group in part for r in group]) for k, part in chunks(list(of.values()), chunk)]
+    return run_resumable(
         path, jobs, work_of(p, lambda: (model_of(p, generator), prompt_set(p.prompts)), do), desc="own opinion"
     )
 
@@ -189,8 +189,8 @@ def training_sets(
 ) -> dict[str, tuple[list[Response], list[Preference]]]:  # name of the data -> SFT targets, DPO pairs
     "What the arms are trained on; arms of the same data share a set."
     prompts, parts = (
-        pick(records["fence"], Prompt),
-        {judge: [pick(rs, kind) for kind in (Response, Claim, Judgment)] for judge, rs in records.items()},
+        records_of_kind(records["fence"], Prompt),
+        {judge: [records_of_kind(rs, kind) for kind in (Response, Claim, Judgment)] for judge, rs in records.items()},
     )
     return {a.data: arm_data(a, prompts, *parts[a.recipe.judge]) for a in {a.data: a for a in arms_of(p)}.values()}
 
@@ -200,11 +200,11 @@ def preference_metrics(
     sets: dict[str, tuple[list[Response], list[Preference]]],
 ) -> dict:
     "Sizes of the training sets, and what was done about the claims."
-    actions = Counter(r.action for r in pick(records, Revision) if r.policy != "edit")
+    actions = Counter(r.action for r in records_of_kind(records, Revision) if r.policy != "edit")
     return {
         "sets": {name: {"targets": len(t), "pairs": len(q)} for name, (t, q) in sets.items()},
         "actions": dict(sorted(actions.items())),
-        "labels": dict(sorted(Counter(j.label.value for j in pick(records, Judgment)).items())),
+        "labels": dict(sorted(Counter(j.label.value for j in records_of_kind(records, Judgment)).items())),
     }
 
 # %% ../../nbs/app/03_generator.ipynb #d0b244d3
@@ -218,7 +218,7 @@ def train_generators(
 ) -> dict[str, dict]:  # folder -> training record
     "Every arm of the profile. A finished one is not trained again."
     out, base, done = Path(out), p.place(base), {}
-    claims, judgments = pick(records, Claim), pick(records, Judgment)
+    claims, judgments = records_of_kind(records, Claim), records_of_kind(records, Judgment)
     for arm in arms_of(p):
         q, (targets, pairs), start = arm.p, sets[arm.data], base
         args = lambda lr, epochs, batch, **more: TrainArgs(
@@ -255,14 +255,14 @@ def train_generators(
                     start, kto_rows(pairs), out / to, args(q.dpo_lr, q.dpo_epochs, q.dpo_batch, beta=q.dpo_beta)
                 )
             if step == "grpo":
-                candidates = [r for r in pick(records, Response) if not r.policy]
+                candidates = [r for r in records_of_kind(records, Response) if not r.policy]
                 known = score_responses(
                     candidates, [c for c in claims if c.response_id in {r.id for r in candidates}], judgments
                 )
                 full = sum(n for _, n in known.values()) / max(1, len(known))
                 rows = [
                     {"prompt": [{"role": "user", "content": x.text}], "topic": x.topic}
-                    for x in spread(training_prompts(p), q.n_prompts)
+                    for x in evenly_spaced(training_prompts(p), q.n_prompts)
                 ]
                 done[to] = train_grpo(
                     start,
@@ -373,8 +373,8 @@ def test_generator(
             ]
         return [*responses, *claims, *documents, *judgments, *failures]
 
-    jobs = [(900_000 + 1000 * p.seed + k, part) for k, part in pieces(test_prompts(p), chunk)]
-    return resumable(path, jobs, work_of(p, open, do), desc=Path(path).stem)
+    jobs = [(900_000 + 1000 * p.seed + k, part) for k, part in chunks(test_prompts(p), chunk)]
+    return run_resumable(path, jobs, work_of(p, open, do), desc=Path(path).stem)
 
 # %% ../../nbs/app/03_generator.ipynb #9c96e07c
 def assessor_of(
@@ -403,13 +403,18 @@ def response_labels(
     list[Response], list[list[bool | None]], list[int], list[bool]
 ]:  # responses, labels of their claims, hedges, refusals
     "What the metrics want. A sentence that could not be split counts as one unparsed claim."
-    label = {j.claim_id: j.label.supported for j in pick(records, Judgment)}
-    of, spans = {r.id: [] for r in pick(records, Response)}, {r.id: set() for r in pick(records, Response)}
-    for c in pick(records, Claim):
+    label = {j.claim_id: j.label.supported for j in records_of_kind(records, Judgment)}
+    of, spans = (
+        {r.id: [] for r in records_of_kind(records, Response)},
+        {r.id: set() for r in records_of_kind(records, Response)},
+    )
+    for c in records_of_kind(records, Claim):
         of[c.response_id].append(label.get(c.id))
         spans[c.response_id].add(c.start)
-    lost = Counter(f.item_id for f in pick(records, Failure) if f.stage == "claims" and f.reason == "unparsed")
-    responses = pick(records, Response)
+    lost = Counter(
+        f.item_id for f in records_of_kind(records, Failure) if f.stage == "claims" and f.reason == "unparsed"
+    )
+    responses = records_of_kind(records, Response)
     labels = [of[r.id] + [None] * lost[r.id] for r in responses]
     hedges = [len(sentence_spans(r.text)) - len(spans[r.id]) - lost[r.id] for r in responses]
     return responses, labels, hedges, [not ls for ls in labels]
@@ -424,7 +429,7 @@ def answer_rows(
     "What a study needs of answers. In the miniature a letter names the relation of a claim; elsewhere a dot, for nobody has said what it is about."
     responses, labels, hedges, _ = response_labels(records)
     topics: dict[str, str] = {}
-    for c in pick(records, Claim):
+    for c in records_of_kind(records, Claim):
         topics[c.response_id] = topics.get(c.response_id, "") + (
             chr(97 + read[1]) if p.task == "mini" and (read := read_claim(c.text)) else "."
         )
@@ -498,13 +503,13 @@ def truthful_answers(
 ) -> dict[str, list]:  # arm -> Response, Judgment and Failure records, and figures under TruthfulQA's names
     "Every arm's answers to TruthfulQA's test questions, and what the judge says of them."
     name = check_judge(p.truth_judge)
-    jobs = [(800_000 + 1000 * p.seed + k, part) for k, part in pieces(test_prompts(p), chunk)]
+    jobs = [(800_000 + 1000 * p.seed + k, part) for k, part in chunks(test_prompts(p), chunk)]
 
     def answered(arm: str, model: str) -> list:
         def do(job, writer):
             return sample_responses(p, writer, job[1], p.eval_samples, p.eval_temperatures[0], job[0], arm)
 
-        return resumable(
+        return run_resumable(
             Path(out) / f"{arm}_answers.jsonl", jobs, work_of(p, lambda: (model_of(p, model),), do), desc=arm
         )  # freed on return: two models of this size need not share a GPU
 
@@ -513,8 +518,8 @@ def truthful_answers(
 
     def judged(what: str, judge: Callable) -> None:
         for arm, rs in answers.items():
-            parts = [part for _, part in pieces(pick(rs, Response), chunk)]
-            records[arm] += resumable(
+            parts = [part for _, part in chunks(records_of_kind(rs, Response), chunk)]
+            records[arm] += run_resumable(
                 Path(out) / f"{arm}_{name}_{what}.jsonl",
                 parts,
                 lambda part: [r for found in judge(part) for r in found],
@@ -542,8 +547,8 @@ def truthfulqa_metrics(
     questions, out = [q for q in truthfulqa(p.place(p.prompts_file)) if q.prompt.id in asked], {}
     for arm, rs in records.items():
         lm = model_of(p, models[arm])
-        out[arm] = truth_figures(pick(rs, Response), pick(rs, Judgment), p.seed, p.bootstrap) | (
-            choice_figures(weigh_answers(lm, questions), p.seed, p.bootstrap) if lm.weighs else {}
+        out[arm] = truth_figures(records_of_kind(rs, Response), records_of_kind(rs, Judgment), p.seed, p.bootstrap) | (
+            choice_figures(weigh_answers(lm, questions), p.seed, p.bootstrap) if lm.has_logprobs else {}
         )
     return out
 

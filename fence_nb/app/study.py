@@ -9,7 +9,7 @@ __all__ = ['study_answers', 'judges_worth']
 import json
 
 from ..core.records import Claim, InputError, Judgment, Response
-from ..core.store import pick, resumable
+from ..core.store import records_of_kind, run_resumable
 from ..domains.world import gold_label
 from ..results.scores import auroc, balanced_accuracy
 from ..results.study import Arms, read_answers, with_controls
@@ -51,10 +51,12 @@ def judges_worth(
         for seed in stage.p.seeds:
             if not (stage.run / f"seed{seed}" / "r4_preferences" / files[0]).exists():
                 continue  # no arm judges itself
-            records = [r for f in files for r in resumable(stage.input(f"seed{seed}", f"r4_preferences/{f}"), [], None)]
-            sampled = {r.id for r in pick(records, Response) if not r.policy}
-            text = {c.id: c.text for c in pick(records, Claim) if c.response_id in sampled}
-            for j in [j for j in pick(records, Judgment) if j.claim_id in text]:
+            records = [
+                r for f in files for r in run_resumable(stage.input(f"seed{seed}", f"r4_preferences/{f}"), [], None)
+            ]
+            sampled = {r.id for r in records_of_kind(records, Response) if not r.policy}
+            text = {c.id: c.text for c in records_of_kind(records, Claim) if c.response_id in sampled}
+            for j in [j for j in records_of_kind(records, Judgment) if j.claim_id in text]:
                 if (truth := gold_label(w, text[j.claim_id])) is None:
                     continue
                 gold.append(truth)

@@ -15,7 +15,7 @@ from .settings import Profile
 
 # %% ../../nbs/core/05_work.ipynb #03522716
 class Work:
-    "What `resumable` does with chunks. Raises: `InputError` for an engine that is not installed."
+    "What `run_resumable` does with chunks. Raises: `InputError` for an engine that is not installed."
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ def _by_ray(chunks: list, open: Callable, do: Callable, workers: int, gpus: floa
     import logging
     import os
 
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")  # `resumable` has one
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")  # `run_resumable` has one
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
     from ray import cloudpickle

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..core.records import Document, InputError, JudgedClaim, Label
 from ..core.store import check_record
-from .reading import Corpus, RawRow, field, open_rows, text_group, tidy
+from .reading import Corpus, RawRow, clean_text, field, open_rows, text_group
 
 # %% ../../nbs/corpora/02_dialogue.ipynb #42213fdd
 def turn(
@@ -29,19 +29,19 @@ def turn(
     context: str = "",  # what was said before
 ) -> JudgedClaim:
     "A judged turn of a dialogue. Raises: `InputError` for an empty turn or empty knowledge."
-    docs = [check_record(Document, {"title": t, "text": tidy(x)}, place) for t, x in documents]
+    docs = [check_record(Document, {"title": t, "text": clean_text(x)}, place) for t, x in documents]
     return check_record(
         JudgedClaim,
         dict(
             id=f"{corpus}-{row_id}",
-            claim=tidy(claim),
+            claim=clean_text(claim),
             documents=docs,
             supported=supported,
             label=label,
             corpus=corpus,
             group=text_group(" ".join(d.text for d in docs)),
             topic=part,
-            context=tidy(context),
+            context=clean_text(context),
         ),
         place,
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.records import Document, InputError, JudgedClaim, Label
 from ..core.store import check_record
-from .reading import Corpus, RawRow, field, open_rows, text_group, tidy
+from .reading import Corpus, RawRow, clean_text, field, open_rows, text_group
 from .summaries import SUMMACOZ_FILES, rows_summacoz
 
 # %% ../../nbs/corpora/03_passages.ipynb #59f1145d
@@ -38,7 +38,7 @@ def rows_wice(
         raw, sentences = field(row, "label", str, place, WICE_LABELS), field(row, "evidence", list, place)
         name = field(field(row, "meta", dict, place), "id", str, place)
         title = next((_META.sub("", s) for s in sentences if str(s).startswith("(meta data) TITLE:")), "")
-        text = tidy(" ".join(_META.sub("", str(s)) for s in sentences))
+        text = clean_text(" ".join(_META.sub("", str(s)) for s in sentences))
         yes = WICE_LABELS[raw]
         yield RawRow(
             "claim/dev",
@@ -47,8 +47,8 @@ def rows_wice(
                 JudgedClaim,
                 dict(
                     id=f"wice-{name}",
-                    claim=tidy(field(row, "claim", str, place)),
-                    documents=[check_record(Document, {"title": tidy(title), "text": text}, place)],
+                    claim=clean_text(field(row, "claim", str, place)),
+                    documents=[check_record(Document, {"title": clean_text(title), "text": text}, place)],
                     supported=yes,
                     label=Label.SUPPORTED if yes else None,
                     corpus="wice",

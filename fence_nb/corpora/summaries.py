@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..core.records import Document, InputError, JudgedClaim, Label
 from ..core.store import check_record
-from .reading import Corpus, RawRow, field, open_rows, text_group, tidy
+from .reading import Corpus, RawRow, clean_text, field, open_rows, text_group
 
 # %% ../../nbs/corpora/01_summaries.ipynb #898d1545
 QAGS_VOTES = {"yes": True, "no": False}
@@ -29,7 +29,7 @@ def rows_qags(
     """
     for part in ("cnndm", "xsum"):
         for i, (place, row) in enumerate(open_rows(Path(folder) / f"qags/mturk_{part}.jsonl"), 1):
-            document = check_record(Document, {"text": tidy(field(row, "article", str, place))}, place)
+            document = check_record(Document, {"text": clean_text(field(row, "article", str, place))}, place)
             for j, s in enumerate(field(row, "summary_sentences", list, place), 1):
                 at = f"{place}: sentence {j}"
                 votes = {
@@ -46,7 +46,7 @@ def rows_qags(
                         JudgedClaim,
                         dict(
                             id=f"qags-{part}-{i}-{j}",
-                            claim=tidy(field(s, "sentence", str, at)),
+                            claim=clean_text(field(s, "sentence", str, at)),
                             documents=[document],
                             supported=yes,
                             label=Label.SUPPORTED if yes else None,
@@ -91,7 +91,7 @@ def rows_frank(
             raise InputError(f"{place}: no text for {key} in benchmark_data.json; both files must be of one release")
         part = field(row, "dataset", str, place, ["cnndm", "bbc"])
         if key[0] not in documents:
-            documents[key[0]] = check_record(Document, {"text": tidy(texts[key][0])}, place)
+            documents[key[0]] = check_record(Document, {"text": clean_text(texts[key][0])}, place)
         good = score["Factuality"] == 1
         yield RawRow(
             part,
@@ -100,7 +100,7 @@ def rows_frank(
                 JudgedClaim,
                 dict(
                     id=f"frank-{key[0]}-{key[1]}",
-                    claim=tidy(texts[key][1]),
+                    claim=clean_text(texts[key][1]),
                     documents=[documents[key[0]]],
                     supported=good,
                     label=Label.SUPPORTED
@@ -129,7 +129,7 @@ def rows_xsum(
     """
     texts = {
         field(row, "bbcid", str, place): check_record(
-            Document, {"text": tidy(field(row, "document", str, place))}, place
+            Document, {"text": clean_text(field(row, "document", str, place))}, place
         )
         for place, row in open_rows(Path(folder) / "xsum_hallucination/xsum_documents.jsonl")
     }
@@ -155,7 +155,7 @@ def rows_xsum(
                 JudgedClaim,
                 dict(
                     id=f"xsum-{bbcid}-{system}",
-                    claim=tidy(summary),
+                    claim=clean_text(summary),
                     documents=[texts[bbcid]],
                     supported=yes,
                     label=label,
@@ -242,7 +242,7 @@ def rows_summacoz(
             raise InputError(
                 f"{place}: field 'label': found {label}; SummaCoz holds inconsistent summaries only, with label 0"
             )
-        text = tidy(field(row, "document", str, place))
+        text = clean_text(field(row, "document", str, place))
         yield RawRow(
             part,
             "0",
@@ -250,13 +250,13 @@ def rows_summacoz(
                 JudgedClaim,
                 dict(
                     id=f"summacoz-{i}",
-                    claim=tidy(field(row, "claim", str, place)),
+                    claim=clean_text(field(row, "claim", str, place)),
                     documents=[check_record(Document, {"text": text}, place)],
                     supported=False,
                     corpus="summacoz",
                     group=text_group(text),
                     topic=part,
-                    critique=tidy(field(row, "human_reason", str, place)),
+                    critique=clean_text(field(row, "human_reason", str, place)),
                 ),
                 place,
             ),

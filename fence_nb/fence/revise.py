@@ -56,7 +56,7 @@ class SelfJudge:
     ) -> tuple[list[Judgment], list[Failure]]:  # one or the other for each item
         "Judge as `judge_claims` does."
         said = ask_knowledge(self.lm, [c for c, _ in items], self.prompts, self._known)
-        new = list(dict.fromkeys(c.text for c, _ in items if c.text not in self._probs)) if self.lm.weighs else []
+        new = list(dict.fromkeys(c.text for c, _ in items if c.text not in self._probs)) if self.lm.has_logprobs else []
         for text, logp in zip(
             new,
             self.lm.label_logprobs([ask(self.prompts.factual, claim=t) for t in new], list(self.LABELS)) if new else [],
@@ -121,9 +121,9 @@ def rewrite_sentences(
         zip(unique, generator.generate(list(unique.values()), max_new_tokens=max_new_tokens) if unique else [])
     )
     for k, a in asked.items():
-        out[k] = " ".join(replies[a[-1]["content"]][0].sure.split())
+        out[k] = " ".join(replies[a[-1]["content"]][0].text_or_raise.split())
     for k, reply in zip(anew, generator.generate(list(anew.values()), max_new_tokens=max_new_tokens) if anew else []):
-        text = reply[0].sure.strip()
+        text = reply[0].text_or_raise.strip()
         if spans := sentence_spans(text):
             out[k] = text[slice(*spans[0])]
     return out
@@ -285,4 +285,4 @@ def _continue(generator, drafts: list[_Draft], temperature: float, max_new_token
     replies = iter(
         generator.generate(asked, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed) if asked else []
     )
-    return [d if d.finished else replace(d, text=d.text + next(replies)[0].sure) for d in drafts]
+    return [d if d.finished else replace(d, text=d.text + next(replies)[0].text_or_raise) for d in drafts]

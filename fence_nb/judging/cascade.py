@@ -282,7 +282,7 @@ class CascadeJudge:
         sure = {
             key(j): j
             for j in self.fast.judge(items, desc)[0]
-            if self.band.sure(j) and (j.label.supported or not self.explain)
+            if self.band.text_or_raise(j) and (j.label.supported or not self.explain)
         }
         rest = [i for i, k in zip(items, asked) if k not in sure]
         judgments, failures = (

@@ -118,7 +118,7 @@ def weigh_answers(
     questions: Sequence[Question],
 ) -> list[tuple[float, float]]:  # MC1 (0 or 1) and MC2 (0 to 1) of each
     "MC1 and MC2 from the log-probabilities of whole answers. Raises: `InputError` for a model without probabilities, or a question without right or wrong answers. Source: Lin et al. 2022."
-    if not lm.weighs:
+    if not lm.has_logprobs:
         raise InputError(f"{lm.name}: gives no probabilities; MC1 and MC2 need a local model")
     out, closed = [], lambda answers: [a if a.endswith(".") else f"{a}." for a in answers]
     for q in questions:

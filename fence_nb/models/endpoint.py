@@ -354,7 +354,7 @@ class EndpointLM:
         return self._offers("strict", question)
 
     @property
-    def weighs(self) -> bool:
+    def has_logprobs(self) -> bool:
         "Whether it offers log-probabilities."
         return self._top_k > 0
 

@@ -27,7 +27,7 @@ class Reply:
     )  # word of the form -> log-probability where the reply chose it; empty: not read
 
     @property
-    def sure(self) -> str:
+    def text_or_raise(self) -> str:
         "The text, where a failure cannot stand for it. Raises: `InputError`."
         if self.error:
             raise InputError(f"{self.error}; run the same command again, what was answered is not asked twice")
@@ -48,7 +48,7 @@ class Form:
 class ScriptedLM:
     "Answers from a function of (conversation, sample, seed)."
 
-    weighs = False
+    has_logprobs = False
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ from .interface import Conversation, Form, Reply
 class TransformersLM:
     "A causal language model through transformers, on the GPU if there is one."
 
-    weighs = True
+    has_logprobs = True
 
     def __init__(
         self,

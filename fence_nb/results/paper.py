@@ -168,7 +168,7 @@ def results_tables(
     )
     if not rows and "fast_judge" in metrics:
         out.pop()  # a profile without a generator
-    for at, pick in [("1.0", lambda m: m), ("0.7", lambda m: m.get("at_0.7") or {})]:
+    for at, at_temperature in [("1.0", lambda m: m), ("0.7", lambda m: m.get("at_0.7") or {})]:
         rows = [
             [
                 a.replace("_", " "),
@@ -180,7 +180,7 @@ def results_tables(
                 cell(m, "unparsed_pct"),
             ]
             for a in in_order(arms, ARMS)
-            if (m := pick(arms[a]))
+            if (m := at_temperature(arms[a]))
         ]
         if rows:
             out.append(

@@ -8,11 +8,11 @@ from conftest import ROOT
 
 from fence_nb.app.bench import bench_table, judging_load, machine, plain_generate
 from fence_nb.app.cli import main
-from fence_nb.judging.judge import judge_claims
-from fence_nb.models.local import TransformersLM
-from fence_nb.judging.prompts import TERSE
 from fence_nb.core.records import InputError
 from fence_nb.domains.world import World
+from fence_nb.judging.judge import judge_claims
+from fence_nb.judging.prompts import TERSE
+from fence_nb.models.local import TransformersLM
 
 KEPT = ROOT / "data" / "bench.json"
 BENCHES = sorted((ROOT / "nbs" / "bench").glob("[bg]*.ipynb"))
@@ -129,6 +129,7 @@ def test_what_a_gpu_will_run(name, sizes, figure, tmp_path):
 
 def test_without_a_gpu_only_what_needs_none(tmp_path, monkeypatch):
     import torch
+
     import fence_nb.app.launch as launch
 
     ran = []

@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 from conftest import ROOT
-from fence_nb.app.cli import main
-from fence_nb.core.work import Work
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from fence_nb.app.cli import main
+from fence_nb.core.work import Work
 
 GOOD = {
     "judge": {"claim": "Ada was born in Torin.", "documents": ["Ada was born in Torin."]},

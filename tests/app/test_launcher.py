@@ -7,10 +7,11 @@ import re
 import nbformat
 import pytest
 from conftest import ROOT
+
 from fence_nb.app.launch import StageFailed, check_parameters, run_profile
 from fence_nb.app.runs import Stage, gather_metrics
-from fence_nb.core.store import fingerprint
 from fence_nb.core.records import InputError
+from fence_nb.core.store import fingerprint
 
 PARAMETERS = 'profile = "toy"\nrun = "data/runs/toy"\noverrides = {}'
 FIRST = """from fence_nb.app.runs import Stage

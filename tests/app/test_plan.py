@@ -1,17 +1,15 @@
 "The dry run: everything a profile names is looked at, what is missing is said, and nothing is started."
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 from conftest import ROOT, fence
 
-from fence_nb.evidence.kb import build_kb
-from fence_nb.evidence.graph import build_triples
 from fence_nb.app.plan import ASSUMED, dry_run, gpu_hours, needs, tried, work_of
 from fence_nb.core.records import Document, InputError
 from fence_nb.core.settings import load_profile
+from fence_nb.evidence.graph import build_triples
+from fence_nb.evidence.kb import build_kb
 
 KEYS = ("BRAVE_API_KEY", "FENCE_CONTACT", "HF_TOKEN", "OPENAI_API_KEY", "GOOGLE_API_KEY")
 

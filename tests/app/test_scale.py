@@ -14,14 +14,14 @@ from conftest import ROOT
 from fence_nb.app import evaluator as stages
 from fence_nb.app import generator as generator_stages
 from fence_nb.app.cli import main
-from fence_nb.app.generator import preference_records
-from fence_nb.app.runs import changes
-from fence_nb.core.work import Work
-from fence_nb.core.records import Failure, InputError, JudgedClaim
-from fence_nb.core.store import pieces, read_records, resumable
-from fence_nb.core.settings import load_profile
 from fence_nb.app.components import build_tools, model_of
 from fence_nb.app.evaluator import evaluator_rows
+from fence_nb.app.generator import preference_records
+from fence_nb.app.runs import changes
+from fence_nb.core.records import Failure, InputError, JudgedClaim
+from fence_nb.core.settings import load_profile
+from fence_nb.core.store import chunks, read_records, run_resumable
+from fence_nb.core.work import Work
 
 ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed; the extra `ray` has it")
 
@@ -156,7 +156,7 @@ def test_a_killed_master_goes_on(tmp_path):
                 yield lines
 
     with pytest.raises(KeyboardInterrupt):
-        resumable(tmp_path / "r.jsonl", list(range(6)), Stops(tuple, do, "ray"))
+        run_resumable(tmp_path / "r.jsonl", list(range(6)), Stops(tuple, do, "ray"))
     asked = []
 
     class Counts(Work):
@@ -164,7 +164,7 @@ def test_a_killed_master_goes_on(tmp_path):
             asked.extend(chunks)
             return super().each(chunks)
 
-    assert [r.item_id for r in resumable(tmp_path / "r.jsonl", list(range(6)), Counts(tuple, do, "ray"))] == list(
+    assert [r.item_id for r in run_resumable(tmp_path / "r.jsonl", list(range(6)), Counts(tuple, do, "ray"))] == list(
         "012345"
     )
     assert asked == [2, 3, 4, 5]
@@ -207,4 +207,4 @@ def test_nothing_is_opened_for_nothing():
     def never():
         raise AssertionError
 
-    assert list(Work(never, list).each([])) == [] and [*pieces([], 3)] == []
+    assert list(Work(never, list).each([])) == [] and [*chunks([], 3)] == []

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from fence_nb.app.evaluator import evaluator_examples, factscore_examples, without_overlap
+from fence_nb.core.records import Document, InputError
+from fence_nb.core.settings import load_profile
 from fence_nb.evidence.kb import KnowledgeBase, build_kb
 from fence_nb.evidence.tools import Toolbox
 from fence_nb.results.paper import results_csv, results_tables
-from fence_nb.core.records import Document, InputError
-from fence_nb.core.settings import load_profile
-from fence_nb.app.evaluator import evaluator_examples, factscore_examples, without_overlap
 
 FACTS = [("Ada Vell was born in Torin.", "S"), ("Ada Vell won a prize.", "NS"), ("Ada Vell is nice.", "IR")]
 

@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from conftest import ROOT, fence
 
-from fence_nb.evidence.kb import build_kb
-from fence_nb.evidence.graph import build_triples
-from fence_nb.core.store import read_json
 from fence_nb.core.records import Document
+from fence_nb.core.store import read_json
+from fence_nb.evidence.graph import build_triples
+from fence_nb.evidence.kb import build_kb
 
 KEY = "sk-never-to-be-seen-5150"
 TOWNS = ("Torin", "Velm", "Orsk", "Bray", "Quill", "Hask")

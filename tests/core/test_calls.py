@@ -1,6 +1,15 @@
 """Calls to services: patience, budget, recording, and silence about keys."""
 
-import asyncio, json, logging, os, signal, socket, subprocess, sys, threading, time
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fence_nb.core.records import Document, InputError, JudgedClaim, Prompt
+from fence_nb.core.store import read_records, write_records
 from fence_nb.corpora import prompts as benchmarks
 from fence_nb.corpora.aggrefact import AGGREFACT, AGGREFACT_PAPER, load_aggrefact
 from fence_nb.corpora.prompts import (
@@ -23,8 +25,6 @@ from fence_nb.corpora.prompts import (
     truthfulqa,
 )
 from fence_nb.results.scores import aggrefact_means
-from fence_nb.core.records import Document, InputError, JudgedClaim, Prompt
-from fence_nb.core.store import read_records, write_records
 
 DATA = Path(os.environ.get("FENCE_SHARED") or Path(__file__).parents[2] / "../shared") / "data"
 ROW = {

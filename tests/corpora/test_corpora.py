@@ -1,18 +1,20 @@
 """The public sets, counted against their published tables; and what a damaged file says."""
 
-import csv, json, os
+import csv
+import json
+import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from fence_nb.corpora.summaries import CORPORA, QAGS_VOTES, XSUM_TYPES, count_labels, load_corpus
-from fence_nb.corpora.factscore import FACTSCORE_LABELS, POPULARITY, load_factscore
-from fence_nb.corpora.splits import corpora_data, join_groups, split_groups
-from fence_nb.corpora.reading import open_rows, tidy
-from fence_nb.results.scores import facts_by_group, facts_summary
 from fence_nb.core.records import InputError, Label
 from fence_nb.core.store import read_records, write_records
+from fence_nb.corpora.factscore import FACTSCORE_LABELS, POPULARITY, load_factscore
+from fence_nb.corpora.reading import clean_text, open_rows
+from fence_nb.corpora.splits import corpora_data, join_groups, split_groups
+from fence_nb.corpora.summaries import CORPORA, QAGS_VOTES, XSUM_TYPES, count_labels, load_corpus
+from fence_nb.results.scores import facts_by_group, facts_summary
 
 DATA = Path(os.environ.get("FENCE_SHARED") or Path(__file__).parents[2] / "../shared") / "data"
 
@@ -87,7 +89,7 @@ class TestRealCounts:
                     and "\\'" not in text
                     and not text.startswith(("Share this", "(CNN", "(cnn", "Media playback"))
                 )
-                assert tidy(text) == text, "tidy must change nothing the second time"
+                assert clean_text(text) == text, "clean_text must change nothing the second time"
 
     def test_records_survive_a_file(self, tmp_path):
         rows = [r for n in CORPORA for r in load_corpus(n, have(n))]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SHARED, fence
 
-from fence_nb.corpora.prompts import BENCHMARKS, LONGFACT_FILES
 from fence_nb.app.cli import main
+from fence_nb.core.records import InputError
+from fence_nb.corpora.prompts import BENCHMARKS, LONGFACT_FILES
 from fence_nb.corpora.registry import (
     FACTSCORE_FILES,
     SETS,
@@ -22,7 +23,6 @@ from fence_nb.corpora.registry import (
     known_files,
 )
 from fence_nb.corpora.splits import public_split, split_digest, write_split
-from fence_nb.core.records import InputError
 
 DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {DATA}; set FENCE_SHARED to its folder")

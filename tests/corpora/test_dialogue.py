@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import SHARED
 
-from fence_nb.corpora.summaries import load_corpus
-from fence_nb.corpora.reading import open_rows, tidy
+from fence_nb.core.records import InputError, Label
 from fence_nb.corpora.dialogue import (
     BEGIN_LABELS,
     BEGIN_MORE,
@@ -20,7 +19,8 @@ from fence_nb.corpora.dialogue import (
     Q2_FILES,
     rows_faithdial_corpus,
 )
-from fence_nb.core.records import InputError, Label
+from fence_nb.corpora.reading import clean_text, open_rows
+from fence_nb.corpora.summaries import load_corpus
 
 DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {DATA}; set FENCE_SHARED to its folder")
@@ -235,9 +235,9 @@ def test_q2_direction_and_containment():
     assert all(r.claim.supported == (r.raw == "0") for r in rows if r.claim)
     with open(DATA / "q2/memnet_inconsistent.csv", newline="") as f:
         first = next(csv.DictReader(f))
-    same = [r.claim for r in rows if r.claim and r.part == "memnet" and r.claim.claim == tidy(first["response"])]
+    same = [r.claim for r in rows if r.claim and r.part == "memnet" and r.claim.claim == clean_text(first["response"])]
     assert same and not any(c.supported for c in same)
-    human = {tidy(r["gold"]) for r in csv.DictReader(open(DATA / "q2/cross_annotation.csv", newline=""))}
+    human = {clean_text(r["gold"]) for r in csv.DictReader(open(DATA / "q2/cross_annotation.csv", newline=""))}
     assert not human & {r.claim.claim for r in rows if r.claim and len(r.claim.claim.split()) > 8}, (
         "gold is a human reply, no claim"
     )
@@ -277,7 +277,9 @@ def test_dialfact_three_labels_and_context():
     raw = {row["id"]: row for _, row in open_rows(DATA / "dialfact/testsmall.jsonl")}
     for c in claims:
         row = raw[c.id.removeprefix("dialfact-")]
-        assert c.context == tidy(row["context"][-1] if row["context"] else "") and c.claim == tidy(row["response"])
+        assert c.context == clean_text(row["context"][-1] if row["context"] else "") and c.claim == clean_text(
+            row["response"]
+        )
         assert " ### ".join(f"title: {e[0]} content: {e[2]}" for e in row["evidence_list"]) == row["evidence_touse"], (
             "two ways to say the same evidence"
         )

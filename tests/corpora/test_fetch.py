@@ -13,7 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import ROOT
-from fence_nb.corpora.prompts import BENCHMARKS
+
+from fence_nb.core.records import InputError
+from fence_nb.core.store import file_digest
 from fence_nb.corpora.fetch import (
     BY_HAND,
     GATED,
@@ -26,8 +28,7 @@ from fence_nb.corpora.fetch import (
     fetch_sets,
     github,
 )
-from fence_nb.core.store import file_digest
-from fence_nb.core.records import InputError
+from fence_nb.corpora.prompts import BENCHMARKS
 
 BODY = b"".join(b'{"line": %d, "text": "The mill in Torin."}\n' % i for i in range(6000))
 SHA = hashlib.sha256(BODY).hexdigest()

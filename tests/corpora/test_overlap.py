@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from fence_nb.corpora.summaries import CORPORA, load_corpus
+
+from fence_nb.core.records import Document, JudgedClaim, Prompt
 from fence_nb.corpora.splits import (
     OVERLAP_HEAD,
     by_set,
@@ -23,7 +24,7 @@ from fence_nb.corpora.splits import (
     overlap_rows,
     word_runs,
 )
-from fence_nb.core.records import Document, JudgedClaim, Prompt
+from fence_nb.corpora.summaries import CORPORA, load_corpus
 
 WORDS = "mill torin river stone night fire owner bell road grain wheel flour".split()
 DATA = Path(os.environ.get("FENCE_SHARED") or Path(__file__).parents[2] / "../shared") / "data"

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import SHARED
 
-from fence_nb.corpora.summaries import load_corpus
-from fence_nb.corpora.reading import open_rows
+from fence_nb.core.records import InputError, Label
 from fence_nb.corpora.passages import (
     PASSAGES,
     RAGTRUTH_TYPES,
@@ -18,8 +17,8 @@ from fence_nb.corpora.passages import (
     sentences,
     table_lines,
 )
-from fence_nb.corpora.summaries import SUMMACOZ_FILES
-from fence_nb.core.records import InputError, Label
+from fence_nb.corpora.reading import open_rows
+from fence_nb.corpora.summaries import SUMMACOZ_FILES, load_corpus
 
 DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {DATA}; set FENCE_SHARED to its folder")

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,10 +16,10 @@ from pathlib import Path
 import pytest
 from conftest import ENVIRONMENT, ROOT
 
-from fence_nb.evidence import kb as module
-from fence_nb.evidence.tools import ToolCall
-from fence_nb.evidence.kb import KnowledgeBase, build_kb, passages
 from fence_nb.core.records import Document, InputError
+from fence_nb.evidence import kb as module
+from fence_nb.evidence.kb import KnowledgeBase, build_kb, passages
+from fence_nb.evidence.tools import ToolCall
 from fence_nb.evidence.wikipedia import build_from
 
 ARTICLES = [

@@ -1,19 +1,24 @@
 """Search engines and knowledge graphs against a server that speaks their documented formats, on good days and bad."""
 
-import json, logging, re, socket, threading, time
+import json
+import logging
+import re
+import socket
+import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from fence_nb.core.calls import CallError, Calls, recording_digest
-from fence_nb.evidence.tools import ToolCall, Toolbox
-from fence_nb.evidence.graph import GRAPH_RATES, GRAPHS, Wikidata, open_graph, time_words, value_words
-from fence_nb.judging.prompts import FULL, judge_prompt
 from fence_nb.core.ledger import BudgetReached, Ledger
 from fence_nb.core.records import Document, Failure, InputError
 from fence_nb.core.store import write_records
+from fence_nb.evidence.graph import GRAPH_RATES, GRAPHS, open_graph, time_words, value_words
 from fence_nb.evidence.search import PROVIDERS, SearchEngine, search_prices, search_rates
+from fence_nb.evidence.tools import Toolbox, ToolCall
+from fence_nb.judging.prompts import FULL, judge_prompt
 
 KEYS = {
     "brave": "BRAVE_API_KEY",

@@ -4,10 +4,11 @@ from math import comb
 
 import pytest
 from conftest import ROOT
+
+from fence_nb.core.records import Document, EvaluatorRow, Preference, Response
 from fence_nb.fence.augment import evaluator_sft_rows
 from fence_nb.fence.preferences import dpo_rows, preference_pairs, sft_rows
 from fence_nb.judging.prompts import TERSE
-from fence_nb.core.records import Document, EvaluatorRow, Preference, Response
 
 
 @pytest.mark.parametrize("k, pairs", [(3, 24), (5, 35)])

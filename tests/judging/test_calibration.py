@@ -5,8 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from fence_nb.core.records import Document, InputError, JudgedClaim
 from fence_nb.judging.calibration import (
     calibration_error,
     embedding_cosine,
@@ -17,11 +19,9 @@ from fence_nb.judging.calibration import (
     tune_threshold,
     word_overlap,
 )
-from fence_nb.results.scores import measure
 from fence_nb.results.figures import plot_reliability
-from fence_nb.results.scores import balanced_accuracy
 from fence_nb.results.paper import fast_judge_tables, results_csv, results_tables, results_text
-from fence_nb.core.records import Document, InputError, JudgedClaim
+from fence_nb.results.scores import balanced_accuracy, measure
 
 quick = settings(max_examples=60, deadline=None)
 prob = st.floats(0, 1)
@@ -232,9 +232,9 @@ def test_a_fast_judge_is_not_put_beside_the_papers_evaluators():
 
 @pytest.fixture(scope="module")
 def examples(shared):
+    from fence_nb.app.evaluator import evaluator_examples
     from fence_nb.core.settings import load_profile
     from fence_nb.evidence.tools import Toolbox
-    from fence_nb.app.evaluator import evaluator_examples
 
     p = load_profile("real-evaluator", {"corpora_path": str(shared)})
     return p, *evaluator_examples(p, Toolbox({}))

@@ -5,6 +5,9 @@ import random
 
 import pytest
 
+from fence_nb.app.cli import main
+from fence_nb.core.records import Claim, Document, InputError, Judgment, Label
+from fence_nb.domains.world import STYLES, World, human_judgments
 from fence_nb.judging.cascade import (
     Band,
     CascadeJudge,
@@ -16,12 +19,9 @@ from fence_nb.judging.cascade import (
     load_fast_judge,
     word_features,
 )
-from fence_nb.app.cli import main
+from fence_nb.judging.prompts import TERSE, verdict
 from fence_nb.models.interface import ScriptedLM
 from fence_nb.models.local import TransformersLM
-from fence_nb.judging.prompts import TERSE, verdict
-from fence_nb.core.records import Claim, Document, InputError, Judgment, Label
-from fence_nb.domains.world import STYLES, World, human_judgments
 
 
 def judged(split, n, seed=0):
@@ -44,10 +44,10 @@ def said(p, label=None, **more):
 
 def test_band_edges():
     band = Band(0.1, 0.9)
-    assert [band.sure(said(p)) for p in (0.05, 0.3, 0.7, 0.95)] == [True, False, False, True]
+    assert [band.text_or_raise(said(p)) for p in (0.05, 0.3, 0.7, 0.95)] == [True, False, False, True]
     two = Judgment(claim_id="c", label=Label.UNVERIFIED, probs={"Supported": 0.05}, judge="fast")  # a cross-encoder's
-    assert band.sure(two)
-    assert not any(Band().sure(said(p)) for p in (0.0, 0.5, 1.0))  # nothing is sure
+    assert band.text_or_raise(two)
+    assert not any(Band().text_or_raise(said(p)) for p in (0.0, 0.5, 1.0))  # nothing is sure
 
 
 @pytest.mark.parametrize("low, high", [(0.9, 0.1), (-1, 0.5), (0.5, 2)])
@@ -63,7 +63,7 @@ def test_accuracy_holds_on_the_claims_it_was_chosen_on():
     for accuracy in (0.8, 0.9, 0.95):
         band = choose_band(js, labels, accuracy)
         for yes in (True, False):
-            sure = [(j, l) for j, l in zip(js, labels) if band.sure(j) and j.label.supported == yes]
+            sure = [(j, l) for j, l in zip(js, labels) if band.text_or_raise(j) and j.label.supported == yes]
             assert sure and sum(j.label == l for j, l in sure) / len(sure) >= accuracy
 
 
@@ -71,7 +71,7 @@ def test_a_judge_that_is_always_wrong_is_never_sure():
     js = [said(p / 100) for p in range(100)]
     labels = [Label.CONTRADICTORY if j.label.supported else Label.SUPPORTED for j in js]
     band = choose_band(js, labels, 0.9)
-    assert not any(band.sure(j) for j in js)
+    assert not any(band.text_or_raise(j) for j in js)
 
 
 def test_order_failures_and_one_question_each(learned):

@@ -7,19 +7,19 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from fence_nb.core.records import Claim, Document, InputError, JudgedClaim
 from fence_nb.judging.cross_encoder import (
     READING,
     CrossEncoderJudge,
-    Reading,
     load_reading,
     resolve_base,
     save_reading,
     train_cross_encoder,
 )
 from fence_nb.judging.windows import balanced_sample, best_sentences, mark_claim, read_windows
-from fence_nb.core.records import Claim, Document, InputError, JudgedClaim
 
 quick = settings(max_examples=80, deadline=None)
 word = st.sampled_from('ada bo lives in torin lund 12 , U.K. "so" it\'s'.split())

@@ -8,19 +8,18 @@ import pytest
 from conftest import ROOT
 
 import fence_nb.app.generator as stages
-from fence_nb.corpora.prompts import BENCHMARKS, truthfulqa
-from fence_nb.core.records import Question
 from fence_nb.app.generator import file_prompts, truthful_answers, truthfulqa_metrics
+from fence_nb.core.records import Claim, Document, Failure, InputError, Judgment, Label, Prompt, Question, Response
+from fence_nb.core.settings import load_profile
+from fence_nb.core.store import records_of_kind
+from fence_nb.corpora.prompts import BENCHMARKS, truthfulqa
 from fence_nb.judging.assess import Assessor
+from fence_nb.judging.prompts import prompt_set
+from fence_nb.judging.truthfulqa import JUDGES, TruthJudge, by_claims, weigh_answers, yes_or_no
 from fence_nb.models.interface import ScriptedLM
 from fence_nb.models.local import TransformersLM, open_lm
-from fence_nb.judging.prompts import prompt_set
-from fence_nb.core.records import Claim, Document, Failure, InputError, Judgment, Label, Prompt, Response
-from fence_nb.core.settings import load_profile
-from fence_nb.core.store import pick
-from fence_nb.judging.truthfulqa import JUDGES, TruthJudge, by_claims, weigh_answers, yes_or_no
-from fence_nb.results.scores import choice_figures, truth_figures
 from fence_nb.results.paper import truthfulqa_table
+from fence_nb.results.scores import choice_figures, truth_figures
 
 HEAD = "Type,Category,Question,Best Answer,Correct Answers,Incorrect Answers,Source\n"
 
@@ -91,7 +90,7 @@ def test_the_stage_with_a_real_model(small, tmp_path):
 
     models = {"base": small.base_model}
     records = truthful_answers(small, models, tmp_path, assess)
-    assert len(pick(records["base"], Response)) == 4 and not pick(records["base"], Failure)
+    assert len(records_of_kind(records["base"], Response)) == 4 and not records_of_kind(records["base"], Failure)
     again = truthful_answers(small, models, tmp_path, lambda rs: 1 / 0)
     assert again == records, "what is on disk is not asked again"
     found = truthfulqa_metrics(small, models, records)["base"]
@@ -133,7 +132,7 @@ def test_answers_are_closed_once():
     asked = []
 
     class Weighs:
-        name, weighs = "even", True
+        name, has_logprobs = "even", True
 
         def label_logprobs(self, conversations, options):
             asked.extend(options)
@@ -176,8 +175,8 @@ def test_each_public_judge_is_opened_once_for_all_arms(small, tmp_path, monkeypa
         "nor is one opened for what is on disk"
     )
     for rs in records.values():
-        assert {j.judge for j in pick(rs, Judgment)} == {"allenai: true", "allenai: informative"} and len(
-            pick(rs, Judgment)
+        assert {j.judge for j in records_of_kind(rs, Judgment)} == {"allenai: true", "allenai: informative"} and len(
+            records_of_kind(rs, Judgment)
         ) == 8
     found = truthfulqa_metrics(p, models, records)
     assert found["base"] == found["fence"] and found["base"]["unread_pct"] == 0
@@ -200,8 +199,8 @@ def test_a_judge_without_a_template_can_be_opened(small, tmp_path, monkeypatch):
     records = truthful_answers(
         small.model_copy(update={"truth_judge": "allenai"}), {"base": small.base_model}, tmp_path
     )["base"]
-    assert not pick(records, Judgment) and len(pick(records, Failure)) == 8
-    assert truth_figures(pick(records, Response), [], n=5)["unread_pct"] == 100
+    assert not records_of_kind(records, Judgment) and len(records_of_kind(records, Failure)) == 8
+    assert truth_figures(records_of_kind(records, Response), [], n=5)["unread_pct"] == 100
 
 
 def test_a_model_without_a_template_completes_text(tmp_path):
@@ -235,7 +234,7 @@ def test_fence_with_its_own_assessor():
     says = {"No.": "- Pigs cannot fly.", "Yes.": "- Pigs can fly.", "I do not know.": "none"}
 
     class Asked:
-        name, weighs = "asked", False
+        name, has_logprobs = "asked", False
 
         def __init__(self):
             self.heard = []
@@ -273,7 +272,7 @@ def test_fence_with_its_own_assessor():
     assert [said["true"][r.id] for r in answers] == [True, False, True, True]
     assert [said["informative"][r.id] for r in answers] == [True, True, False, False]
     assert [f.reason for f in failed] == ["empty"] and {type(x) for x in behind} == {Document, Claim, Judgment}
-    assert truth_figures(answers, judged + pick(behind, Judgment), n=5)["true_info_pct"] == 25
+    assert truth_figures(answers, judged + records_of_kind(behind, Judgment), n=5)["true_info_pct"] == 25
 
 
 def test_a_sentence_that_could_not_be_split_is_unread():
@@ -302,10 +301,10 @@ def test_damage(small, tmp_path):
             tmp_path,
         )
     with pytest.raises(InputError, match="x: gives no probabilities"):
-        weigh_answers(type("Silent", (), {"name": "x", "weighs": False})(), [])
+        weigh_answers(type("Silent", (), {"name": "x", "has_logprobs": False})(), [])
     with pytest.raises(InputError, match="q: has 1 right and 0 wrong answers"):
         weigh_answers(
-            type("Weighs", (), {"name": "x", "weighs": True})(), [Question(Prompt(id="q", text="Who?"), ("I",))]
+            type("Weighs", (), {"name": "x", "has_logprobs": True})(), [Question(Prompt(id="q", text="Who?"), ("I",))]
         )
     with pytest.raises(ValueError, match="at least one question"):
         choice_figures([])

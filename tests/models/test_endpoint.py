@@ -15,18 +15,18 @@ import httpx
 import pytest
 from conftest import ENVIRONMENT, ROOT
 
-from fence_nb.fence.augment import augment_critiques, augment_table
+from fence_nb.app.evaluator import as_claim, evaluator_examples
 from fence_nb.core.calls import Calls
 from fence_nb.core.ledger import Ledger
-from fence_nb.judging.judge import judge_claims
-from fence_nb.models.endpoint import EndpointLM
-from fence_nb.models.interface import ScriptedLM
-from fence_nb.models.local import TransformersLM, open_lm
-from fence_nb.judging.prompts import FULL, TERSE, VERDICT, judge_prompt, verdict
 from fence_nb.core.records import Claim, Document, InputError, JudgedClaim, Label
 from fence_nb.core.settings import load_profile
 from fence_nb.evidence.tools import Toolbox
-from fence_nb.app.evaluator import as_claim, evaluator_examples
+from fence_nb.fence.augment import augment_critiques, augment_table
+from fence_nb.judging.judge import judge_claims
+from fence_nb.judging.prompts import FULL, TERSE, VERDICT, judge_prompt, verdict
+from fence_nb.models.endpoint import EndpointLM
+from fence_nb.models.interface import ScriptedLM
+from fence_nb.models.local import TransformersLM, open_lm
 
 BASE = ROOT / "data/mini/base"
 
@@ -88,7 +88,7 @@ def serve():
 def test_transformers_serve(serve, tmp_path):
     address, here = serve(BASE), TransformersLM(str(BASE))
     lm = open_lm(address, calls=Calls(tmp_path / "calls.db"))
-    assert (lm.name, lm.weighs) == ("base", False)
+    assert (lm.name, lm.has_logprobs) == ("base", False)
     asked = [
         judge_prompt(TERSE, "Ada Vell was born in Torin.", [Document(title="Ada Vell", text=t)])
         for t in ("She was born in Torin.", "She won nothing.")
@@ -112,7 +112,7 @@ def test_same_labels_as_the_local_backend(serve, toy_run):
     evaluator = toy_run["run"] / "r2_evaluator/full"
     test = evaluator_examples(load_profile("toy", {"evaluator_test_claims": "60"}), Toolbox({}))[1]
     lm = open_lm(serve(evaluator))
-    far, failed = judge_claims(lm, [(as_claim(e), e.documents) for e in test], TERSE, probs=lm.weighs)
+    far, failed = judge_claims(lm, [(as_claim(e), e.documents) for e in test], TERSE, probs=lm.has_logprobs)
     near, unread = judge_claims(
         TransformersLM(str(evaluator)), [(as_claim(e), e.documents) for e in test], TERSE, probs=False
     )
@@ -302,7 +302,7 @@ def test_hosted(service, monkeypatch, tmp_path, caplog, schema, label):
         s.url, "gpt", calls=Calls(tmp_path / "c.db", ledger=Ledger(tmp_path / "l.db"), backoff=0.01, retries=4)
     )
     items = claims_and_documents("one", "broken", "two", "too long", "three")
-    judgments, failures = judge_claims(lm, items, FULL, probs=lm.weighs)
+    judgments, failures = judge_claims(lm, items, FULL, probs=lm.has_logprobs)
     assert [(j.claim_id, j.label) for j in judgments] == [(items[k][0].id, label) for k in (0, 2, 4)]
     assert [f.item_id for f in failures] == [items[1][0].id, items[3][0].id]  # nothing lost
     assert "status 500" in failures[0].detail and "maximum context" in failures[1].detail

@@ -5,15 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from fence_nb.models.engine import Engine, pack, share_prefixes, with_backoff
-from fence_nb.judging.judge import as_probs, judge_claims, label_probs
-from fence_nb.models.local import TransformersLM
-from fence_nb.judging.prompts import TERSE, VERDICT, judge_prompt
 from fence_nb.core.records import Claim, InputError
 from fence_nb.domains.world import STYLES, World, human_judgments
+from fence_nb.judging.judge import as_probs, judge_claims, label_probs
+from fence_nb.judging.prompts import TERSE, VERDICT, judge_prompt
+from fence_nb.models.engine import Engine, pack, share_prefixes, with_backoff
+from fence_nb.models.local import TransformersLM
 
 SIZE = dict(
     vocab_size=60,

@@ -1,14 +1,14 @@
 "The rehearsed step against a real one: bytes of live storages while TRL trains."
 
 import pytest
-import torch
 from conftest import ROOT
-from fence_nb.models import train
-from fence_nb.domains.base import make_model, make_tokenizer
-from fence_nb.models.memory import Need, advice, live_storages, needed, preflight
+
 from fence_nb.core.records import InputError
-from fence_nb.models.train import TrainArgs
+from fence_nb.domains.base import make_model, make_tokenizer
 from fence_nb.domains.world import World
+from fence_nb.models import train
+from fence_nb.models.memory import Need, advice, live_storages, needed, preflight
+from fence_nb.models.train import TrainArgs
 
 SHAPES = {
     "wide": dict(hidden_size=64, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4),

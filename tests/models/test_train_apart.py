@@ -7,8 +7,9 @@ import time
 
 import pytest
 from conftest import ROOT
-from fence_nb.models import jobs, train
+
 from fence_nb.core.records import InputError
+from fence_nb.models import jobs, train
 from fence_nb.models.train import TrainArgs, train_dpo, train_sft, training_backend, training_speed
 
 BASE, CPU2 = str(ROOT / "data" / "mini" / "base"), str(ROOT / "data" / "accelerate" / "cpu2.yaml")
@@ -65,8 +66,8 @@ def test_two_processes_learn_what_one_learns(apart, method):
 
 
 def test_the_adapter_is_plain_peft(apart):
-    from peft import AutoPeftModelForCausalLM
     import torch
+    from peft import AutoPeftModelForCausalLM
 
     one, two, tmp = apart["sft"]
     a, b = (AutoPeftModelForCausalLM.from_pretrained(str(tmp / f"sft{k}")).state_dict() for k in (1, 2))

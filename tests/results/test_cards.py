@@ -8,8 +8,6 @@ import types
 
 import pytest
 
-from fence_nb.results.cards import arm_words, data_card, model_card, public_name, record_fields
-from fence_nb.fence.recipes import RECIPES
 from fence_nb.core.records import (
     Claim,
     Document,
@@ -23,6 +21,8 @@ from fence_nb.core.records import (
     Response,
 )
 from fence_nb.core.store import write_records
+from fence_nb.fence.recipes import RECIPES
+from fence_nb.results.cards import arm_words, data_card, model_card, public_name, record_fields
 
 ARGS = {
     "lr": 1e-4,

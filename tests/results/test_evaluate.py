@@ -4,22 +4,23 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from fence_nb.core.records import Document, InputError, JudgedClaim, Label
 from fence_nb.results.scores import (
     auroc,
     balanced_accuracy,
     evaluate_cross_encoder,
-    factscore,
     facts_by_group,
     facts_summary,
+    factscore,
     judge_summary,
     popularity_groups,
     safe_f1,
     shorter_control,
 )
 from fence_nb.results.statistics import bootstrap_ci, paired_permutation
-from fence_nb.core.records import Document, InputError, JudgedClaim, Label
 
 labels = st.lists(st.lists(st.sampled_from([True, False, None]), max_size=8), min_size=1, max_size=8)
 pairs = st.lists(st.tuples(st.booleans(), st.sampled_from([True, False, None])), min_size=1, max_size=30)

@@ -7,9 +7,10 @@ claims something already; a refusal that becomes one supported claim enters FAct
 import math
 
 import pytest
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from fence_nb.results.scores import balanced_accuracy, factscore, facts_summary, safe_f1
+from fence_nb.results.scores import balanced_accuracy, facts_summary, factscore, safe_f1
 
 quick = settings(max_examples=100, deadline=None)
 response = st.lists(st.sampled_from([True, False, None]), max_size=12)

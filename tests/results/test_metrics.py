@@ -3,11 +3,11 @@
 import math
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fence_nb.results.scores import safe_f1
+from fence_nb.results.scores import facts_under, median_claims, multiple_choice, safe_f1, truth_info, veriscore_f1
 from fence_nb.results.statistics import compare_arms, holm
-from fence_nb.results.scores import facts_under, median_claims, multiple_choice, truth_info, veriscore_f1
 
 quick = settings(max_examples=80, deadline=None)
 labels = st.lists(st.lists(st.sampled_from([True, False, None]), max_size=6), min_size=1, max_size=6)

@@ -8,16 +8,14 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fence_nb.results.figures import LOOKS, _apart, looks, plot_arms, plot_popularity
-from fence_nb.results.html import Figure, choose_pairs, pages_html, pairs_html, write_index, write_page
-from fence_nb.results.figures import plot_curves, plot_sweep
-from fence_nb.results.tables import table_csv, table_latex
-from fence_nb.fence.recipes import RECIPES
-from fence_nb.results.report import training_logs, write_report
-from fence_nb.results.tables import Table
-from fence_nb.results.paper import results_tables
 from fence_nb.core.records import Claim, Document, InputError, Judgment, Label, Preference, Prompt, Response, Revision
 from fence_nb.core.store import write_records
+from fence_nb.fence.recipes import RECIPES
+from fence_nb.results.figures import LOOKS, _apart, looks, plot_arms, plot_curves, plot_popularity, plot_sweep
+from fence_nb.results.html import Figure, choose_pairs, pages_html, pairs_html, write_index, write_page
+from fence_nb.results.paper import results_tables
+from fence_nb.results.report import training_logs, write_report
+from fence_nb.results.tables import Table, table_csv, table_latex
 
 ARMS = [
     "base",

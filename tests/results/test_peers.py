@@ -15,8 +15,7 @@ import types
 import numpy as np
 import pytest
 
-from fence_nb.results.scores import factscore, facts_summary, safe_f1
-from fence_nb.results.scores import median_claims
+from fence_nb.results.scores import facts_summary, factscore, median_claims, safe_f1
 
 WHY = "the peer is not installed; pip install --no-deps {}"
 

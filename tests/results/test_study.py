@@ -12,13 +12,12 @@ from conftest import ROOT, fence
 
 from fence_nb.app.generator import answer_rows, generator_metrics, training_sets
 from fence_nb.app.launch import run_profile
-from fence_nb.fence.recipes import RECIPES, arm_of, arms_of
 from fence_nb.app.runs import changes, notebook_fingerprint
-from fence_nb.core.store import read_json
-from fence_nb.core.records import Claim, Failure, Judgment, Label, Prompt, Response
-from fence_nb.core.store import read_records, resumable
+from fence_nb.core.records import Claim, Judgment, Label, Prompt, Response
 from fence_nb.core.settings import load_profile
-from fence_nb.results.study import Answer, differences, figures, measures, read_answers, study_k, with_controls
+from fence_nb.core.store import read_json, run_resumable
+from fence_nb.fence.recipes import RECIPES, arm_of, arms_of
+from fence_nb.results.study import differences, figures, read_answers, study_k, with_controls
 
 ARMS = ",".join([*RECIPES, "fence@dpo_loss=ipo", "fence@mask_true=yes", "fence@rounds=1", "fence@top_k=1"])
 SET = {
@@ -52,7 +51,7 @@ def study(toy_run, tmp_path_factory):
 
 
 def whole(path) -> list:
-    return resumable(path, [], None)
+    return run_resumable(path, [], None)
 
 
 def test_every_recipe_is_in_the_table(study):
