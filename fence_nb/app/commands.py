@@ -120,7 +120,7 @@ def _tools(path: str, cache: str) -> Toolbox:
         with open(path, "rb") as f:
             if f.read(15) == b"SQLite format 3":
                 KnowledgeBase(path).lookup("")  # a damaged file shows here
-                return Toolbox({"kb": KnowledgeBase(path), "search": KnowledgeBase(path, "search")})
+                return Toolbox([KnowledgeBase(path), KnowledgeBase(path, "search")])
     return documents_kb(path, cache)
 
 

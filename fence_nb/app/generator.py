@@ -173,7 +173,7 @@ def self_records(
 
     def do(job, writer, prompts):
         seed, candidates = job
-        assess = Assessor(writer, None, Toolbox({}), SelfJudge(writer, prompts), prompts)
+        assess = Assessor(writer, None, Toolbox([]), SelfJudge(writer, prompts), prompts)
         out = [*candidates, *assess(candidates)[2], *_revised(p, "self", writer, candidates, assess, seed)]
         return out + [*assess.claims.values(), *assess.judgments.values()]
 

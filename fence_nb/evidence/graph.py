@@ -18,7 +18,7 @@ import httpx
 
 import fence_nb
 from ..core.calls import CallError, Calls
-from ..core.records import Document, InputError
+from ..core.records import Claim, Document, InputError
 from .kb import SqliteFile
 from .search import at, plain, read, the_key
 from .tools import ToolCall
@@ -51,11 +51,18 @@ def build_triples(
 class TripleStore(SqliteFile):
     "Triples by subject."
 
+    name = "kg"
+    usage = 'kg("entity", "relation")'
+
     def __init__(
         self,
         path,  # a file of `build_triples`
     ):
         super().__init__(path, "kg")
+
+    def query_for(self, claim: Claim) -> ToolCall:
+        "Everything about the claim's topic."
+        return ToolCall(tool=self.name, query=claim.topic or claim.text)
 
     def __call__(
         self,
@@ -151,7 +158,9 @@ def _fact(title: str, relation: str, value: str, call: ToolCall) -> Document:
 class Wikidata:
     "Facts from Wikidata, or another Wikibase."
 
-    name = "wikidata"
+    name = "kg"
+    usage = TripleStore.usage
+    provider = "wikidata"
 
     def __init__(
         self,
@@ -180,13 +189,15 @@ class Wikidata:
     def _ask(self, parse: Callable, **params: str) -> Any:
         def checked(a: Any) -> Any:
             if error := at(a, "error", kind=dict, missing=None):
-                raise CallError(self.name, f"error {str(error.get('code'))[:40]}")  # MediaWiki says so with status 200
+                raise CallError(
+                    self.provider, f"error {str(error.get('code'))[:40]}"
+                )  # MediaWiki says so with status 200
             return parse(a)
 
-        guarded = read(self.name, checked)
+        guarded = read(self.provider, checked)
         return guarded(
             self.calls.json(
-                self.name,
+                self.provider,
                 "GET",
                 self._url,
                 {"format": "json", **params},
@@ -229,6 +240,10 @@ class Wikidata:
         )
         return next((i for i, label in found if label.lower() == name.lower()), found[0][0] if found else "")
 
+    def query_for(self, claim: Claim) -> ToolCall:
+        "Everything about the claim's topic."
+        return ToolCall(tool=self.name, query=claim.topic or claim.text)
+
     def __call__(
         self,
         call: ToolCall,  # `query` is the subject; `relation` narrows it down
@@ -237,7 +252,7 @@ class Wikidata:
         if not call.query.strip() or not (item := self.subject(call.query.strip())):
             return []
         found = [*self._entities([item], "labels|descriptions|claims", self._statements).values()]
-        return read(self.name, lambda f: self._facts(*f, call))(found[0]) if found else []
+        return read(self.provider, lambda f: self._facts(*f, call))(found[0]) if found else []
 
     def _statements(self, entity: dict) -> tuple[dict, dict[str, list[dict]]]:  # the entity; property -> its statements
         claims = at(entity, "claims", kind=dict) if entity.get("claims") else {}
@@ -296,7 +311,9 @@ class Wikidata:
 class GoogleGraph:
     "Entities of Google's Knowledge Graph Search API; free up to 100,000 calls a day."
 
-    name = "google"
+    name = "kg"
+    usage = TripleStore.usage
+    provider = "google"
 
     def __init__(
         self,
@@ -323,6 +340,10 @@ class GoogleGraph:
             out.append((at(r, "name", kind=str, missing=""), [(n, t) for n, t in facts if t]))
         return out
 
+    def query_for(self, claim: Claim) -> ToolCall:
+        "Everything about the claim's topic."
+        return ToolCall(tool=self.name, query=claim.topic or claim.text)
+
     def __call__(
         self,
         call: ToolCall,  # `query` is the subject; `relation` narrows it down
@@ -330,11 +351,11 @@ class GoogleGraph:
         "As a tool. Raises: `CallError`, and `InputError` as `Calls.json`."
         if not call.query.strip():
             return []
-        parse = read(self.name, self._parse)
+        parse = read(self.provider, self._parse)
         key = the_key("graph = google", "GOOGLE_API_KEY", self.calls)
         found = parse(
             self.calls.json(
-                self.name,
+                self.provider,
                 "GET",
                 self._url,
                 {"query": call.query, "limit": "5", "languages": self.language},

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from ..core.records import Document, InputError
+from ..core.records import Claim, Document, InputError
 from ..core.store import check_record, open_lines
-from .tools import Toolbox
+from .tools import Toolbox, ToolCall
 
 # %% ../../nbs/evidence/01_kb.ipynb #c6406e82
 PASSAGE = 100  # words
@@ -242,7 +242,7 @@ def _letters(key: str) -> list[str]:
 
 
 class KnowledgeBase(SqliteFile):
-    "Passages by title and by words."
+    "Passages by title and by words: an encyclopedia, or as `search` a stand-in for a search engine."
 
     def __init__(
         self,
@@ -250,6 +250,8 @@ class KnowledgeBase(SqliteFile):
         source: str = "kb",  # kb | search
     ):
         super().__init__(path, source)
+        self.name = source
+        self.usage = 'kb("title of an encyclopaedia page")' if source == "kb" else 'search("web query")'
         self._about: dict = {}
 
     def about(self) -> dict[str, int | str]:
@@ -408,9 +410,14 @@ class KnowledgeBase(SqliteFile):
         texts = {i: (t, x) for i, t, x in self._texts([i for i, _ in found])}
         return self._documents([texts[i] for i, score in found if score <= floor * found[0][1]], query)
 
+    def query_for(self, claim: Claim) -> ToolCall:
+        "An encyclopedia is asked for the topic, a search engine for the claim."
+        by_title = self.source == "kb" and claim.topic
+        return ToolCall(tool=self.name, query=claim.topic if by_title else claim.text)
+
     def __call__(
         self,
-        call,  # a `ToolCall`; its query is a title or a question
+        call: ToolCall,  # its query is a title or a question
     ) -> list[Document]:
         "As a tool: the page of that title, or else a search."
         return (self.source == "kb" and self.lookup(call.query)) or self.search(call.query)
@@ -430,4 +437,4 @@ def documents_kb(
     db = Path(cache, f"kb-{digest}.db")
     if not db.exists():
         build_kb(rows, db)
-    return Toolbox({"kb": KnowledgeBase(db), "search": KnowledgeBase(db, "search")}, top)
+    return Toolbox([KnowledgeBase(db), KnowledgeBase(db, "search")], top)

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..core.calls import CallError, Calls
 from ..core.ledger import Price
-from ..core.records import Document, InputError
+from ..core.records import Claim, Document, InputError
 from ..core.settings import nearest
 from .tools import ToolCall
 
@@ -213,6 +213,9 @@ def the_key(
 class SearchEngine:
     "A provider of the table as a tool."
 
+    name = "search"
+    usage = 'search("web query")'
+
     def __init__(
         self,
         name: str,  # a row of `PROVIDERS`
@@ -222,7 +225,7 @@ class SearchEngine:
     ):
         if name not in PROVIDERS:
             raise InputError(f"search = {name}: no such provider; {nearest(name, PROVIDERS)}")
-        self.name, self.calls, self.k = name, calls, k
+        self.provider, self.calls, self.k = name, calls, k
         self._provider = PROVIDERS[name]
         if not (url or self._provider.base):
             raise InputError(
@@ -230,6 +233,10 @@ class SearchEngine:
             )
         self._url = (url or self._provider.base).rstrip("/") + self._provider.path
         the_key(f"search = {name}", self._provider.key, calls)
+
+    def query_for(self, claim: Claim) -> ToolCall:
+        "The claim, as it stands."
+        return ToolCall(tool=self.name, query=claim.text)
 
     def __call__(
         self,
@@ -239,14 +246,14 @@ class SearchEngine:
         if not call.query.strip():
             return []
         request, parse = self._provider.ask(
-            call.query, the_key(f"search = {self.name}", self._provider.key, self.calls), self.k
+            call.query, the_key(f"search = {self.provider}", self._provider.key, self.calls), self.k
         )
-        parse = read(self.name, parse)
+        parse = read(self.provider, parse)
         try:
-            answer = self.calls.json(self.name, url=self._url, check=parse, **request)
+            answer = self.calls.json(self.provider, url=self._url, check=parse, **request)
         except CallError as e:
             if e.reason in self._provider.hints:
-                raise CallError(self.name, e.reason, self._provider.hints[e.reason]) from None
+                raise CallError(self.provider, e.reason, self._provider.hints[e.reason]) from None
             raise
         return [
             Document(title=plain(title), text=text, source="search", query=call.query)

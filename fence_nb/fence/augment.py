@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 
 from ..core.records import Claim, Document, EvaluatorRow, Failure, InputError, JudgedClaim, Label
-from ..evidence.tools import Toolbox
+from ..evidence.tools import FunctionTool, Toolbox
 from ..judging.assess import fetch_evidence
 from ..judging.prompts import VERDICT, Prompts, VerdictError, judge_prompt, parse_verdict, text_of, verdict
 

@@ -33,7 +33,7 @@ def fetch_evidence(
             calls = (
                 parse_tool_calls(text_of(reply[0]))
                 if reply
-                else [(t, c.text if t == "search" else c.topic or c.text, "") for t in toolbox.tools]
+                else [(call.tool, call.query, call.relation) for call in toolbox.calls_for(c)]
             )
         except VerdictError as e:
             return [], [("unparsed", str(e))]

@@ -40,7 +40,7 @@ def profile(tmp_path):
 
 
 def test_factscore_trains_on_the_pages_of_its_topics(profile, tmp_path):
-    toolbox = Toolbox({"kb": KnowledgeBase(tmp_path / "kb.db")})
+    toolbox = Toolbox([KnowledgeBase(tmp_path / "kb.db")])
     rows = factscore_examples(profile, toolbox)
     assert [(r.topic, r.supported) for r in rows if r.topic == "Ada Vell"] == [
         ("Ada Vell", True),
@@ -56,7 +56,7 @@ def test_factscore_trains_on_the_pages_of_its_topics(profile, tmp_path):
 
 def test_factscore_without_a_knowledge_base(profile):
     with pytest.raises(InputError, match="corpora = factscore: its facts have no documents; give a knowledge_base"):
-        evaluator_examples(profile, Toolbox({}))
+        evaluator_examples(profile, Toolbox([]))
 
 
 def test_what_each_set_kept_is_a_table():

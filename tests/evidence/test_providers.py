@@ -307,10 +307,13 @@ def tool(name: str, calls: Calls, server=None):
 
 def run(name: str, calls: Calls, server=None, people=PEOPLE, relation="") -> tuple[list[list[Document]], list[Failure]]:
     "Every claim through the toolbox: its documents, and all failures."
-    box = Toolbox({"t": tool(name, calls, server)}, top=50)
-    both = calls.map(
-        lambda p: box.fetch([ToolCall(tool="t", query=p, relation=relation)], f"{p} was born in Torin."), people
-    )
+    service = tool(name, calls, server)
+    box = Toolbox([service], top=50)
+
+    def fetch(person: str) -> tuple[list[Document], list[Failure]]:
+        return box.fetch([ToolCall(tool=service.name, query=person, relation=relation)], f"{person} was born in Torin.")
+
+    both = calls.map(fetch, people)
     return [d for d, _ in both], [f for _, fs in both for f in fs]
 
 

@@ -237,7 +237,7 @@ def examples(shared):
     from fence_nb.evidence.tools import Toolbox
 
     p = load_profile("real-evaluator", {"corpora_path": str(shared)})
-    return p, *evaluator_examples(p, Toolbox({}))
+    return p, *evaluator_examples(p, Toolbox([]))
 
 
 def test_nothing_is_both_trained_and_tested_on(examples):

@@ -110,7 +110,7 @@ def test_transformers_serve(serve, tmp_path):
 def test_same_labels_as_the_local_backend(serve, toy_run):
     "The evaluator of a run of the miniature gives the same records here and through the server: labels and critiques."
     evaluator = toy_run["run"] / "r2_evaluator/full"
-    test = evaluator_examples(load_profile("toy", {"evaluator_test_claims": "60"}), Toolbox({}))[1]
+    test = evaluator_examples(load_profile("toy", {"evaluator_test_claims": "60"}), Toolbox([]))[1]
     lm = open_lm(serve(evaluator))
     far, failed = judge_claims(lm, [(as_claim(e), e.documents) for e in test], TERSE, probs=lm.has_logprobs)
     near, unread = judge_claims(
