@@ -24,7 +24,7 @@ from ..evidence.wikipedia import build_from
 from ..results.html import write_index
 from ..results.paper import results_text, seeds_table
 from ..results.report import write_report
-from ..results.tables import as_table
+from ..results.tables import Table
 from .bench import run_benches
 from .commands import check_out, cmd_judge, cmd_revise, cmd_score
 from .launch import StageFailed, run_profile
@@ -112,12 +112,12 @@ def cmd_bench(
                 [
                     f"{name}: {', '.join(found['machine']['gpus']) or 'CPU'}, {found['machine']['cores']} cores",
                     *(
-                        as_table(
+                        Table.from_rows(
                             [
                                 {k: str(v) for k, v in r.items() if k != "seconds" or not isinstance(v, list)}
                                 for r in rows
                             ]
-                        )
+                        ).text()
                         for rows in tables
                     ),
                     "",
@@ -163,7 +163,7 @@ def cmd_data(
     if args.action == "fetch":
         rows, problems = fetch_sets(args.what, args.out or find_settings().parent / "data" / "raw")
         if rows:
-            print(as_table(rows))
+            print(Table.from_rows(rows).text())
         for line in problems:
             print(f"failed: {line}", file=sys.stderr)
         return 1 if problems else 0
@@ -173,12 +173,12 @@ def cmd_data(
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder that holds the sets, such as ../shared/data")
     if args.action == "list":
-        print(as_table(data_list(folder)))
+        print(Table.from_rows(data_list(folder)).text())
         return 0
     *tables, failures, notes = data_check(folder)
     if not any(tables) and not failures:
         raise InputError(f"{folder}: holds none of the known sets; see: fence data list")
-    print("\n\n".join(as_table(rows) for rows in tables if rows))
+    print("\n\n".join(Table.from_rows(rows).text() for rows in tables if rows))
     for line in (*(f"failed: {f}" for f in failures), *(f"note: {n}" for n in notes)):
         print(line, file=sys.stderr)
     return 1 if failures else 0

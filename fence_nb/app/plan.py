@@ -22,7 +22,7 @@ from ..evidence.search import PROVIDERS, SearchEngine
 from ..fence.recipes import arms_of
 from ..models.endpoint import EndpointLM
 from ..models.local import check_model
-from ..results.tables import as_table
+from ..results.tables import Table
 from .components import model_prices
 from .evaluator import variants
 from .generator import policies, test_prompts, training_prompts
@@ -280,7 +280,7 @@ def dry_run(
     "What a run needs and what it will cost, as text; nothing is started."
     found = needs(p)
     missing = [n for n in found if n.state == "missing" and n.what not in ("unsloth",)]
-    lines = [f"Profile {p.name}: what it needs", "", as_table([vars(n) for n in found])]
+    lines = [f"Profile {p.name}: what it needs", "", Table.from_rows([vars(n) for n in found]).text()]
     if p.task == "llm":
         a = {k: v for k, (v, _) in ASSUMED.items()}
         examples = p.evaluator_claims or a["examples"]
@@ -289,7 +289,7 @@ def dry_run(
             "",
             f"What it will cost, for {examples:,} training claims",
             "",
-            as_table(
+            Table.from_rows(
                 [
                     {
                         "stage": w.stage,
@@ -302,7 +302,7 @@ def dry_run(
                     }
                     for w in work
                 ]
-            ),
+            ).text(),
         ]
         calls, hours = sum(w.calls for w in work if w.who == "tools"), sum(map(gpu_hours, work))
         of_teacher = sum(gpu_hours(w) for w in work if w.who == "teacher")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..core.records import Claim, Document, InputError, Judgment, Label, Preference, Prompt, Response, Revision
 from ..core.store import atomic_write
-from .tables import Table, table_csv, table_html, table_latex
+from .tables import Table
 
 # %% ../../nbs/results/04_html.ipynb #db4733cf
 MARKS = {
@@ -365,7 +365,7 @@ def figure_html(
     img = f'<img alt="{escape(f.caption)} The numbers stand below." src="data:image/png;base64,{base64.b64encode(data).decode()}">'
     if int.from_bytes(data[16:20]) > 1200:
         img = f'<div class="wide big" tabindex="0" role="region" aria-label="{escape(f.caption)}">{img}</div>'  # its letters would be too small on a phone
-    return f'<figure>{img}<figcaption class="quiet">{escape(f.caption)}</figcaption><details><summary class="quiet">The numbers</summary>{table_html(f.numbers)}</details></figure>'
+    return f'<figure>{img}<figcaption class="quiet">{escape(f.caption)}</figcaption><details><summary class="quiet">The numbers</summary>{f.numbers.html()}</details></figure>'
 
 # %% ../../nbs/results/04_html.ipynb #dd094198
 def _pages(folder: Path) -> list[tuple[str, dict]]:
@@ -419,14 +419,12 @@ def write_page(
             raise InputError(f"page {name}: there is no picture {Path(part.path).name}; draw it first")
         if isinstance(part, Table):
             tables.append(part)
-        body.append(
-            table_html(part) if isinstance(part, Table) else figure_html(part) if isinstance(part, Figure) else part
-        )
+        body.append(part.html() if isinstance(part, Table) else figure_html(part) if isinstance(part, Figure) else part)
     for old in (folder / "tables").glob(f"{name}-*"):
         if re.fullmatch(rf"{re.escape(name)}-\d+\.(csv|tex)", old.name):
             old.unlink()  # a page may have had more tables
     for n, t in enumerate(tables, 1):
-        for ending, text in (("csv", table_csv(t)), ("tex", table_latex(t))):
+        for ending, text in (("csv", t.csv()), ("tex", t.latex())):
             with atomic_write(folder / "tables" / f"{name}-{n}.{ending}") as f:
                 f.write(text)
     head = f'<nav class="quiet" aria-label="All pages"><a href="report.html">← All pages</a></nav><h1>{escape(title)}</h1><p>{escape(lead)}</p>'

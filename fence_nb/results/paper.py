@@ -14,8 +14,7 @@ from itertools import zip_longest
 
 from ..corpora.splits import N_WORDS, OVERLAP_HEAD, overlap_rows
 from ..fence.recipes import RECIPES
-from .figures import value_ci
-from .tables import Table, cell, table_html
+from .tables import Table, cell, value_ci
 
 # %% ../../nbs/results/05_paper.ipynb #2014a385
 ARMS = {  # arm -> what it is, the paper's name for it, its share of facts on FActScore
@@ -272,7 +271,7 @@ def results_table(
     metrics: dict,  # the contents of `metrics.json`
 ) -> str:  # a piece of HTML
     "All tables of results, ours beside the paper's."
-    return "".join(table_html(t) for t in results_tables(metrics))
+    return "".join(t.html() for t in results_tables(metrics))
 
 # %% ../../nbs/results/05_paper.ipynb #fb279498
 def results_text(

@@ -21,7 +21,6 @@ from fence_nb.results.figures import (
     plot_evaluator,
     plot_popularity,
     plot_reliability,
-    value_ci,
 )
 from fence_nb.results.html import (
     PAGE,
@@ -38,7 +37,7 @@ from fence_nb.results.html import (
     revision_html,
 )
 from .paper import ARMS, JUDGES, in_order, results_csv, results_table
-from .tables import Table, cell, table_html
+from .tables import Table, cell, value_ci
 
 # %% ../../nbs/results/06_report.ipynb #1a6e2f8b
 @dataclass(frozen=True)

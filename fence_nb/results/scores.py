@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['Labels', 'Policy', 'balanced_accuracy', 'auroc', 'judge_summary', 'evaluate_cross_encoder', 'aggrefact_means',
            'facts_summary', 'popularity_groups', 'facts_by_group', 'factscore', 'safe_f1', 'shorter_control',
-           'median_claims', 'veriscore_f1', 'facts_under', 'truth_info', 'multiple_choice', 'measure', 'truth_figures',
-           'choice_figures']
+           'median_claims', 'veriscore_f1', 'facts_under', 'truth_info', 'measure', 'truth_figures', 'choice_figures']
 
 # %% ../../nbs/results/01_scores.ipynb #058f4135
 import random
@@ -316,19 +315,6 @@ def truth_info(
     for name, vs in values.items():
         out |= {name: 100 * float(np.mean(vs)), f"{name}_ci": bootstrap_ci([[100.0 * v] for v in vs], seed, n)}
     return out
-
-# %% ../../nbs/results/01_scores.ipynb #3a8ebd04
-def multiple_choice(
-    best: float,  # log-probability of the best answer
-    right: Sequence[float],  # of all right answers, the best among them
-    wrong: Sequence[float],
-) -> tuple[float, float]:  # MC1 (0 or 1), MC2 (0 to 1) of one question
-    "TruthfulQA's multiple choice from log-probabilities of whole answers; equal ones do not win. Source: Lin et al. 2022. Raises: `ValueError` without right or wrong answers."
-    if not len(right) or not len(wrong):
-        raise ValueError(f"need right and wrong answers, got {len(right)} and {len(wrong)}")
-    every = np.array([*right, *wrong], float)
-    p = np.exp(every - every.max())
-    return float(best > max(wrong)), float(p[: len(right)].sum() / p.sum())
 
 # %% ../../nbs/results/01_scores.ipynb #34f37994
 def measure(

@@ -531,12 +531,12 @@ def study_markdown(
         ("objectives", "objective_tests", "Other objectives, other pairs"),
     ]
     tables = [
-        narrow(arms_table(metrics[part], metrics[tests], title, NOTE if k == 0 else ""), ("each seed", "claims"))
+        arms_table(metrics[part], metrics[tests], title, NOTE if k == 0 else "").without("each seed", "claims")
         for k, (part, tests, title) in enumerate(parts)
         if part in metrics
     ]
     if "evaluators" in metrics:
-        tables.append(narrow(evaluators_table(metrics["evaluators"]), ("each seed",)))
+        tables.append(evaluators_table(metrics["evaluators"]).without("each seed"))
     if "judges" in metrics:
         tables.append(worth_table(metrics["judges"]))
     return "\n\n".join(t.markdown() for t in tables)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fence_nb.results.scores import facts_under, median_claims, multiple_choice, safe_f1, truth_info, veriscore_f1
+from fence_nb.judging.truthfulqa import multiple_choice
+from fence_nb.results.scores import facts_under, median_claims, safe_f1, truth_info, veriscore_f1
 from fence_nb.results.statistics import compare_arms, holm
 
 quick = settings(max_examples=80, deadline=None)

@@ -15,7 +15,7 @@ from fence_nb.results.figures import LOOKS, _apart, looks, plot_arms, plot_curve
 from fence_nb.results.html import Figure, choose_pairs, pages_html, pairs_html, write_index, write_page
 from fence_nb.results.paper import results_tables
 from fence_nb.results.report import training_logs, write_report
-from fence_nb.results.tables import Table, table_csv, table_latex
+from fence_nb.results.tables import Table
 
 ARMS = [
     "base",
@@ -62,7 +62,7 @@ class Checked(HTMLParser):
 
 
 def read(t: Table) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(table_csv(t))))
+    return list(csv.reader(io.StringIO(t.csv())))
 
 
 def test_csv_splits_intervals():
@@ -101,14 +101,12 @@ def test_csv_heads_are_unique():
 
 
 def test_latex_escapes():
-    tex = table_latex(
-        Table(
-            "50 % & more_of #1",
-            ["a_b", "{x}", "c"],
-            [["[first]", "1 < 2 > 0 | ~ ^ \\", "58.8 [55.1, 62.0] *"], ["*", "–", "1.0"]],
-            "100 % $ours$.",
-        )
-    )
+    tex = Table(
+        "50 % & more_of #1",
+        ["a_b", "{x}", "c"],
+        [["[first]", "1 < 2 > 0 | ~ ^ \\", "58.8 [55.1, 62.0] *"], ["*", "–", "1.0"]],
+        "100 % $ours$.",
+    ).latex()
     assert r"\caption{50 \% \& more\_of \#1}" in tex and r"100 \% \$ours\$." in tex
     assert "{}[first]" in tex and "\n{}* &" in tex, "a bracket or star after a line's end would be its argument"
     assert (
@@ -123,7 +121,7 @@ def test_latex_escapes():
 
 
 def test_latex_of_a_table_without_rows():
-    assert "tabular" not in (tex := table_latex(Table("T", [], [], "Not yet."))) and "Not yet." in tex
+    assert "tabular" not in (tex := Table("T", [], [], "Not yet.").latex()) and "Not yet." in tex
 
 
 def test_tables_of_a_run():
@@ -132,7 +130,7 @@ def test_tables_of_a_run():
     ):
         rows = read(t)
         assert len({len(r) for r in rows}) == 1 and len(set(rows[0])) == len(rows[0])
-        assert table_latex(t).count(r"\\") == (len(t.rows) + 1 if t.rows else 0)
+        assert t.latex().count(r"\\") == (len(t.rows) + 1 if t.rows else 0)
 
 
 # Pictures
