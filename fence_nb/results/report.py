@@ -282,14 +282,14 @@ def _costs(metrics: dict) -> str:
     if not seconds:
         return "<p class=quiet>No stage has reported its time yet.</p>"
     memory = f" Peak memory: {metrics['peak_rss_mb']:.0f} MB." if metrics.get("peak_rss_mb") else ""
-    return table_html(
+    return 
         Table(
             "Time by stage",
             ["stage", "seconds"],
             [[k, f"{v:.1f}"] for k, v in seconds.items()] + [["all", f"{sum(seconds.values()):.1f}"]],
             memory.strip(),
         )
-    )
+    ).html()
 
 # %% ../../nbs/results/06_report.ipynb #3a12f481
 FILES = {
