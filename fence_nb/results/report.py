@@ -282,14 +282,9 @@ def _costs(metrics: dict) -> str:
     if not seconds:
         return "<p class=quiet>No stage has reported its time yet.</p>"
     memory = f" Peak memory: {metrics['peak_rss_mb']:.0f} MB." if metrics.get("peak_rss_mb") else ""
-    return 
-        Table(
-            "Time by stage",
-            ["stage", "seconds"],
-            [[k, f"{v:.1f}"] for k, v in seconds.items()] + [["all", f"{sum(seconds.values()):.1f}"]],
-            memory.strip(),
-        )
-    ).html()
+    rows = [[stage, f"{time:.1f}"] for stage, time in seconds.items()]
+    rows.append(["all", f"{sum(seconds.values()):.1f}"])
+    return Table("Time by stage", ["stage", "seconds"], rows, memory.strip()).html()
 
 # %% ../../nbs/results/06_report.ipynb #3a12f481
 FILES = {
