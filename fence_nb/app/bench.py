@@ -26,6 +26,7 @@ from typing import TextIO
 from ..core.records import Claim, Document, InputError, Label
 from ..core.settings import find_settings, nearest
 from ..core.store import read_json, write_json
+from ..core.text import sentences
 from ..domains.world import RELATIONS, World, claim_text, document
 from ..judging.cascade import Item
 from ..judging.cross_encoder import CrossEncoderJudge
@@ -212,8 +213,8 @@ def plain_generate(
 # %% ../../nbs/app/06_bench.ipynb #023b3efc
 def _chunks(tok, text: str, size: int) -> list[str]:
     "Sentences of a document, joined to about `size` tokens."
-    sentences, out, held = re.split(r"(?<=[.!?])\s+", text), [], 0
-    for s, ids in zip(sentences, tok(sentences, add_special_tokens=False, verbose=False).input_ids):
+    parts, out, held = sentences(text), [], 0
+    for s, ids in zip(parts, tok(parts, add_special_tokens=False, verbose=False).input_ids, strict=True):
         if not out or held + len(ids) > size:
             out.append([])
             held = 0

@@ -12,13 +12,17 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 # %% ../../nbs/core/06_text.ipynb #a4f386b1
 def words(
     text: str,
     accents: bool = True,  # False: é is e, as in SQLite's index
+    ascii_only: bool = False,  # True: whatever is not a-z or 0-9 parts words, as the fast judge was trained
 ) -> list[str]:  # in lower case, in order
     "The words of a text."
+    if ascii_only:
+        return re.findall(r"[a-z0-9]+", text.lower())
     if not accents and not text.isascii():
         text = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
     return re.findall(r"\w+", text.lower())
@@ -29,7 +33,7 @@ _OFFICES = r"Dr|Mr|Mrs|Ms|Prof|St|Jr|Sr|vs|No|Inc|Ltd|Co|Gov|Sen|Rep|Gen|Col|Lt|
 
 
 @dataclass(frozen=True)
-class _Rules:
+class _Rule:
     "Where sentences end, where they do not after all, and what a sentence must hold."
 
     end: re.Pattern
@@ -37,12 +41,12 @@ class _Rules:
     needs: re.Pattern
 
 
-_PLAIN = _Rules(
+_PLAIN = _Rule(
     end=re.compile(r"[.!?]+[\"')\]]*(?=\s|$)|\n+"),
     no_end=re.compile(rf"(?:\b(?:{_TITLES}|approx|ca|etc|e\.g|i\.e)|\b[A-Z])\.[.!?]*[\"')\]]*\Z"),
     needs=re.compile(r"\w"),
 )
-_COVERING = _Rules(
+_COVERING = _Rule(
     end=re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])|\n+"),
     no_end=re.compile(rf"(?:\b(?:{_OFFICES}|[ap]\.m|e\.g|i\.e)|\b[A-Z]|^\W*\d+)\.[^\S\n]*\Z"),
     needs=re.compile(r"[^\W\d]"),
@@ -55,19 +59,29 @@ def _inner(text: str, start: int, end: int) -> tuple[int, int]:
     return start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip())
 
 
+def _stop_spans(text: str) -> list[tuple[int, int]]:
+    matches = list(re.finditer(r"(?<=[.!?])[\"')]*\s+", text))
+    starts = [0, *(match.end() for match in matches)]
+    ends = [*(match.start() for match in matches), len(text)]
+    return [_inner(text, start, end) for start, end in zip(starts, ends, strict=True) if text[start:end].strip()]
+
+
 def sentence_spans(
     text: str,  # a response
-    cover: bool = False,  # True: the spans meet, so that each character is in one
+    rules: Literal["plain", "cover", "stops"] = "plain",  # cover: the spans meet; stops: any . ! or ? ends a sentence
 ) -> list[tuple[int, int]]:  # (start, end) of each sentence, in order
     "Where the sentences are; none where the text has no words."
-    rules = _COVERING if cover else _PLAIN
+    if rules == "stops":
+        return _stop_spans(text)
+    cover = rules == "cover"
+    rule = _COVERING if cover else _PLAIN
     spans = []
     start = 0
-    for end in [*(match.end() for match in rules.end.finditer(text)), len(text)]:
+    for end in [*(match.end() for match in rule.end.finditer(text)), len(text)]:
         piece = text[start:end]
-        if end < len(text) and rules.no_end.search(piece):
+        if end < len(text) and rule.no_end.search(piece):
             continue
-        if rules.needs.search(piece):
+        if rule.needs.search(piece):
             spans.append((start, end) if cover else _inner(text, start, end))
         elif cover:
             continue  # a number goes with what follows

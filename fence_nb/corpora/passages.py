@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WICE_LABELS', 'WICE_FILES', 'WICE_MORE', 'RAGTRUTH_TYPES', 'RAGTRUTH_QUALITY', 'PASSAGES', 'rows_wice', 'table_lines',
-           'sentences', 'rows_ragtruth']
+           'rows_ragtruth']
 
 # %% ../../nbs/corpora/03_passages.ipynb #75183f8a
 import re
@@ -15,6 +15,7 @@ from typing import Any
 
 from ..core.records import Document, InputError, JudgedClaim, Label
 from ..core.store import check_record
+from ..core.text import sentence_spans
 from .reading import Corpus, RawRow, clean_text, field, open_rows, text_group
 from .summaries import SUMMACOZ_FILES, rows_summacoz
 
@@ -87,27 +88,6 @@ def table_lines(
         f"{name}: {'not given' if value is None else {True: 'yes', False: 'no'}.get(value, value) if isinstance(value, bool) else value}"
     ]
 
-# %% ../../nbs/corpora/03_passages.ipynb #35a574de
-_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])|\n+")
-_NO_END = re.compile(
-    r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|St|Jr|Sr|vs|No|Inc|Ltd|Co|Gov|Sen|Rep|Gen|Col|Lt|Sgt|Rev|Ave|[ap]\.m|e\.g|i\.e)|\b[A-Z]|^\W*\d+)\.\s*$"
-)
-
-
-def sentences(
-    text: str,  # a response
-) -> list[tuple[int, int]]:  # (start, end) of each; they cover the text, so that no span of an annotator falls between
-    "Sentences and list items, by character. A piece without letters, such as a number, goes with its neighbour."
-    out, start = [], 0
-    for m in [*_END.finditer(text), None]:
-        piece = text[start : m.end() if m else len(text)]
-        if m and "\n" not in m[0] and _NO_END.search(piece):
-            continue
-        if re.search(r"[^\W\d]", piece):
-            out.append((start, start + len(piece)))
-            start += len(piece)
-    return [*out[:-1], (out[-1][0], len(text))] if out else []
-
 # %% ../../nbs/corpora/03_passages.ipynb #82aef4cd
 def _span(s: dict, text: str, at: str) -> tuple[int, int, str, Label]:
     "Where an annotator's span stands, how it is called, and what it means. The words count where the offsets do not fit them."
@@ -163,7 +143,10 @@ def rows_ragtruth(
         if quality != "good":
             yield RawRow(kind, f"quality {quality}", None)
             continue
-        spans, cut = [_span(s, text, place) for s in field(row, "labels", list, place)], sentences(text)
+        spans, cut = (
+            [_span(s, text, place) for s in field(row, "labels", list, place)],
+            sentence_spans(text, "cover"),
+        )
         if not cut:
             yield RawRow(kind, "no words", None)
         for i, (a, b) in enumerate(cut, 1):

@@ -20,33 +20,43 @@ from pathlib import Path
 
 from ..core.records import Claim, Document, InputError
 from ..core.store import check_record, open_lines
+from ..core.text import sentences, words
 from .tools import Toolbox, ToolCall
 
 # %% ../../nbs/evidence/01_kb.ipynb #c6406e82
 PASSAGE = 100  # words
 
 
+def _pieces(line: str) -> list[list[str]]:
+    "The words of a line, cut between sentences where it is long, and inside a sentence where that is too long."
+    line_words = line.split()
+    if len(line_words) <= PASSAGE:
+        return [line_words] if line_words else []
+    pieces = []
+    for sentence in sentences(line):
+        sentence_words = sentence.split()
+        pieces += [sentence_words[k : k + PASSAGE] for k in range(0, len(sentence_words), PASSAGE)]
+    return pieces
+
+
 def passages(
     text: str,  # of a page; a line is a paragraph
 ) -> Iterator[str]:  # of at most `PASSAGE` words each, in order; all words are in one
     "Cut a page at the ends of paragraphs or, where they are long, of sentences."
-    part, size = [], 0
+    passage = ""
+    size = 0
     for line in text.splitlines():
-        words = line.split()
-        whole = len(words) <= PASSAGE
-        for i, piece in enumerate(
-            [words] if whole else (s.split() for s in re.findall(r"\S.*?(?:[.!?](?=\s|$)|$)", line))
-        ):
-            for k in range(0, len(piece), PASSAGE):
-                if part and size + len(piece[k : k + PASSAGE]) > PASSAGE:
-                    yield "".join(part)
-                    part, size = [], 0
-                if part:
-                    part.append(" " if i or k else "\n")
-                part.append(" ".join(piece[k : k + PASSAGE]))
-                size += len(piece[k : k + PASSAGE])
-    if part:
-        yield "".join(part)
+        for i, piece in enumerate(_pieces(line)):
+            if passage and size + len(piece) > PASSAGE:
+                yield passage
+                passage = ""
+                size = 0
+            if passage:
+                passage += " " if i else "\n"
+            passage += " ".join(piece)
+            size += len(piece)
+    if passage:
+        yield passage
 
 # %% ../../nbs/evidence/01_kb.ipynb #67abcef0
 TABLES = """
@@ -79,15 +89,6 @@ def title_key(
     return " ".join(unicodedata.normalize("NFC", title).replace("_", " ").casefold().split())
 
 # %% ../../nbs/evidence/01_kb.ipynb #d95271f4
-def _words(text: str) -> list[str]:  # as the index folds them: no capitals, no accents
-    plain = (
-        text
-        if text.isascii()
-        else "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
-    )
-    return re.findall(r"\w+", plain.lower())
-
-
 class KbWriter:
     "A knowledge base being built: pages go in, `commit` makes them safe from a kill, `finish` makes the file appear."
 
@@ -378,11 +379,11 @@ class KnowledgeBase(SqliteFile):
         idf = {w: max(math.log((n - counts[w] + 0.5) / (counts[w] + 0.5)), 1e-6) for w in terms if w in counts}
         if idf:
             for i, title, text in self._texts(list(scores)):
-                words = _words(f"{title} {text}")
+                passage_words = words(f"{title} {text}", accents=False)
                 scores[i] -= sum(
-                    x * n * 2.2 / (n + 1.2 * (0.25 + 0.75 * len(words) / mean))
+                    x * n * 2.2 / (n + 1.2 * (0.25 + 0.75 * len(passage_words) / mean))
                     for w, x in idf.items()
-                    if (n := words.count(w))
+                    if (n := passage_words.count(w))
                 )
         return sorted(scores.items(), key=lambda x: (x[1], x[0]))[:k]
 
@@ -399,7 +400,7 @@ class KnowledgeBase(SqliteFile):
         floor: float = 0.6,  # of the best passage's score; below it a hit shares a first name, not a subject
     ) -> list[Document]:  # best first
         "Passages that share words with the query, by BM25."
-        terms = list(dict.fromkeys(_words(query)))
+        terms = list(dict.fromkeys(words(query, accents=False)))
         if not terms:
             return []
         found = (

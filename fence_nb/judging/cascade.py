@@ -9,7 +9,6 @@ __all__ = ['Item', 'ScoreJudge', 'word_features', 'WordJudge', 'fit_word_judge',
 # %% ../../nbs/judging/06_cascade.ipynb #4049087b
 import json
 import math
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from zlib import crc32
@@ -18,6 +17,7 @@ import numpy as np
 
 from ..core.records import Claim, Document, Failure, InputError, Judgment, Label
 from ..core.store import atomic_write
+from ..core.text import words
 from .cross_encoder import CrossEncoderJudge, is_cross_encoder
 from .judge import judge_claims, label_probs
 from .prompts import Prompts, judge_prompt
@@ -68,18 +68,14 @@ class ScoreJudge:
 _BITS = 17
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
-
-
 def word_features(
     claim: str,
     documents: list[Document],
 ) -> list[int]:  # numbers of the features that are there, each once
     "What words of a claim meet what words of its documents, hashed. Source: ours."
-    asked, out = dict.fromkeys(_words(claim)), set()
+    asked, out = dict.fromkeys(words(claim)), set()
     for d in documents:
-        title, text = _words(d.title), _words(d.text)
+        title, text = words(d.title), words(d.text)
         about = f"{bool(title) and asked.keys() >= set(title)}"
         left, seen = [w for w in asked if w not in title], dict.fromkeys(text)
         met = [k for k, w in enumerate(text) if w in asked and w not in title]

@@ -8,11 +8,11 @@ __all__ = ['best_sentences', 'word_share', 'read_windows', 'mark_claim', 'balanc
 # %% ../../nbs/judging/04_windows.ipynb #88603e9a
 import math
 import random
-import re
 from collections import Counter, defaultdict
 from functools import lru_cache
 
 from ..core.records import InputError, JudgedClaim
+from ..core.text import sentence_spans, words
 
 # %% ../../nbs/judging/04_windows.ipynb #35b6fb06
 _recent = lru_cache(maxsize=2048)  # a document is read for many claims
@@ -20,7 +20,7 @@ _recent = lru_cache(maxsize=2048)  # a document is read for many claims
 
 @_recent
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"[a-z0-9]+", text.lower()))
+    return tuple(words(text, ascii_only=True))
 
 
 @_recent
@@ -32,7 +32,7 @@ def _grams(text: str) -> frozenset:
 @_recent
 def _sentences(text: str, words: int) -> tuple[str, ...]:
     "Sentences; those of more than `words` words in pieces."
-    cut = [s.split() for s in re.split(r"(?<=[.!?])[\"')]*\s+", text) if s.strip()]
+    cut = [text[start:end].split() for start, end in sentence_spans(text, "stops")]
     return tuple(" ".join(s[i : i + words]) for s in cut for i in range(0, len(s), words))
 
 

@@ -8,13 +8,13 @@ import pytest
 from conftest import SHARED
 
 from fence_nb.core.records import InputError, Label
+from fence_nb.core.text import sentence_spans
 from fence_nb.corpora.passages import (
     PASSAGES,
     RAGTRUTH_TYPES,
     WICE_FILES,
     WICE_MORE,
     rows_ragtruth,
-    sentences,
     table_lines,
 )
 from fence_nb.corpora.reading import open_rows
@@ -218,7 +218,7 @@ def test_ragtruth_damage_is_one_line(ragtruth, change, words):
     ],
 )
 def test_sentences_cover_the_text(text):
-    found = sentences(text)
+    found = sentence_spans(text, "cover")
     assert all(a < b for a, b in found) and [b for _, b in found][:-1] == [a for a, _ in found][1:], "no gap"
     if found:
         assert (found[0][0], found[-1][1]) == (0, len(text))
