@@ -34,7 +34,7 @@ from ..judging.prompts import Prompts, VerdictError, judge_prompt, parse_verdict
 from ..judging.windows import mark_claim, read_windows
 from ..models.memory import needed
 from ..models.train import TrainArgs, train_dpo, train_sft, training_speed
-from .launch import _execute, _Relay
+from .launch import StageProgress, execute_notebook
 from .runs import package_versions
 
 # %% ../../nbs/app/06_bench.ipynb #af3e11f3
@@ -593,7 +593,8 @@ def run_benches(
         }  # notebooks run in their own folder
         (out / name).mkdir(parents=True, exist_ok=True)
         relay.write(f"{name}\n")
-        _execute(found[name], out / name / f"{name}.ipynb", given, _Relay(relay), False)
+        progress = StageProgress(relay, name)
+        execute_notebook(found[name], out / name / f"{name}.ipynb", given, progress, False)
     kept = {f.stem: read_json(f) for f in sorted(out.glob("[bg][0-9]*.json"))}
     write_json(out / "bench.json", kept)
     return {name: kept[name] for name in chosen}
