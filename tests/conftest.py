@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("FENCE_SHARED") or ROOT.parent / "shared")
+DATA = Path(os.environ.get("FENCE_DATA") or ROOT.parent / "shared" / "data")  # the public sets, where they are
+if DATA.is_dir():
+    os.environ["FENCE_DATA"] = str(DATA)  # `data/raw` in a setting means this folder
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {DATA}; name their folder in FENCE_DATA")
 ENVIRONMENT = {
     k: v
     for k, v in os.environ.items()
@@ -35,9 +38,10 @@ def fence(*args, home, extra: dict | None = None, **kw) -> subprocess.CompletedP
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    if not (SHARED / "data").is_dir():
-        pytest.skip(f"no public data in {SHARED}; set FENCE_SHARED to its folder")
-    return SHARED / "data"
+    "The folder of the public sets; `data/raw` in a setting means this one."
+    if not DATA.is_dir():
+        pytest.skip(f"no public data in {DATA}; name their folder in FENCE_DATA")
+    return DATA
 
 
 @pytest.fixture(scope="session")

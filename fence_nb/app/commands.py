@@ -24,7 +24,7 @@ from ..core.records import Claim, Document, Failure, InputError, JudgedClaim, Ju
 from ..core.store import atomic_write, check_record, chunks, open_lines, run_resumable
 from ..core.text import sentence_spans
 from ..core.work import Work
-from ..corpora.factscore import load_factscore
+from ..corpora.factscore import POPULARITY, load_factscore
 from ..evidence.kb import KnowledgeBase, documents_kb
 from ..evidence.tools import Toolbox
 from ..fence.revise import revise_responses
@@ -308,9 +308,7 @@ def _score_human(path: str) -> int:
     print(
         f"{_pct(total, 'facts_pct')} % supported, mean over {total['responses_with_claims']} responses with facts, of {total['responses']}"
     )
-    for group, s in facts_by_group(
-        labels, groups, ("very rare", "rare", "medium", "freq", "very freq"), **options
-    ).items():
+    for group, s in facts_by_group(labels, groups, POPULARITY, **options).items():
         print(
             f"  {group:<10} {_pct(s, 'facts_pct')} over {s['responses_with_claims']}; {s['claims_per_response']:.1f} claims a response, {s['refusal_pct']:.1f} % refused"
         )

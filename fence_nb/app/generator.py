@@ -19,7 +19,8 @@ from ..core.settings import Profile
 from ..core.store import chunks, read_records, records_of_kind, run_resumable
 from ..core.text import sentence_spans
 from ..core.work import work_of
-from ..corpora.prompts import truthfulqa
+from ..corpora.factscore import POPULARITY
+from ..corpora.prompts import read_prompts, truthfulqa
 from ..domains.world import gold_label, read_claim
 from ..evidence.tools import Toolbox
 from ..fence.preferences import dpo_rows, kto_rows, score_responses, sft_rows, true_spans
@@ -50,25 +51,11 @@ def test_prompts(p: Profile) -> list[Prompt]:
 
 # %% ../../nbs/app/03_generator.ipynb #805221b2
 def file_prompts(p: Profile) -> tuple[list[Prompt], list[Prompt]]:  # for training, for tests
-    "One topic a line; or TruthfulQA's CSV file, which has a split of its own. Raises: `InputError` for a missing file or too few topics."
-    path = Path(p.place(p.prompts_file))
-    if not path.is_file():
-        raise InputError(
-            f"settings: prompts_file = {p.prompts_file}: no such file; give a file with one topic a line, or TruthfulQA.csv"
-        )
-    if path.suffix == ".csv":
-        train, test = ([q.prompt for q in truthfulqa(path) if q.prompt.split == part] for part in ("train", "test"))
-    else:
-        topics = [t.strip() for t in path.read_text(encoding="utf-8").splitlines() if t.strip()]
-        train, test = (
-            [Prompt(text=f"Tell me a bio of {t}.", topic=t) for t in part]
-            for part in (topics[: p.n_prompts], topics[p.n_prompts :])
-        )
-    if len(train) < p.n_prompts or len(test) < p.n_test_prompts:
-        raise InputError(
-            f"settings: prompts_file = {p.prompts_file}: has {len(train) + len(test)} topics, {len(train)} of them for training; n_prompts + n_test_prompts = {p.n_prompts} + {p.n_test_prompts}; give more topics or ask for fewer"
-        )
-    return train[: p.n_prompts], test[: p.n_test_prompts]
+    "The prompts of `prompts_file`, with the popularity of each topic where it is known. Raises: as `read_prompts`."
+    try:
+        return read_prompts(p.place(p.prompts_file), p.n_prompts, p.n_test_prompts)
+    except InputError as e:
+        raise InputError(f"settings: prompts_file = {e}") from None
 
 # %% ../../nbs/app/03_generator.ipynb #309bce9c
 def sample_responses(
@@ -450,7 +437,6 @@ def generator_metrics(
 ) -> dict:  # arm -> figures at the first temperature, the others under `at_T`
     "Facts, claims, hedges and refusals of every arm, by popularity too, and the control that is merely shorter."
     out, prompts = {}, {q.id: q for q in test_prompts(p)}
-    order = ["very frequent", "frequent", "medium", "rare", "very rare"]
     for arm in [*runs, *["shorter"] * ({"base", "fence"} <= set(runs))]:
         for t in p.eval_temperatures:
             responses, labels, hedges, refusals = response_labels(runs["base" if arm == "shorter" else arm][t])
@@ -462,7 +448,7 @@ def generator_metrics(
             groups = facts_by_group(
                 labels,
                 [prompts[u].group for u in units],
-                order,
+                POPULARITY,
                 hedges=hedges,
                 refusals=refusals,
                 units=units,

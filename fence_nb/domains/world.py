@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..core.records import Document, InputError, JudgedClaim, Label, Prompt
+from ..corpora.factscore import POPULARITY
 
 # %% ../../nbs/domains/01_world.ipynb #0d787e2f
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class World:
 
     def quintile(self, p: Person) -> str:
         "Popularity group of a person, as in the paper's figure."
-        return ("very frequent", "frequent", "medium", "rare", "very rare")[min(4, p.rank * 5 // self.n)]
+        return POPULARITY[min(4, p.rank * 5 // self.n)]
 
     def prompts(self, split: str, n: int = 0) -> list[Prompt]:
         "The request for a biography of each person of a split; n people spread evenly over popularity, 0 for all."

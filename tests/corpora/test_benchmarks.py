@@ -2,16 +2,16 @@
 
 import csv
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from conftest import DATA
 
 from fence_nb.core.records import Document, InputError, JudgedClaim, Prompt
 from fence_nb.core.store import read_records, write_records
-from fence_nb.corpora import prompts as benchmarks
 from fence_nb.corpora.aggrefact import AGGREFACT, AGGREFACT_PAPER, load_aggrefact
+from fence_nb.corpora.factscore import POPULARITY
 from fence_nb.corpora.prompts import (
     BENCHMARKS,
     LONGFACT_FILES,
@@ -21,12 +21,12 @@ from fence_nb.corpora.prompts import (
     longfact,
     open_tsv,
     popqa,
+    read_prompts,
     simpleqa,
     truthfulqa,
 )
 from fence_nb.results.scores import aggrefact_means
 
-DATA = Path(os.environ.get("FENCE_SHARED") or Path(__file__).parents[2] / "../shared") / "data"
 ROW = {
     "dataset": "Wice",
     "doc": "It was dry in Torin.",
@@ -39,7 +39,7 @@ ROW = {
 def have(name: str) -> Path:
     missing = [f for f in BENCHMARKS[name].files if not (DATA / f).is_file()]
     if missing:
-        pytest.skip(f"no {missing[0]} below {DATA}; set FENCE_SHARED to a folder with data/")
+        pytest.skip(f"no {missing[0]} below {DATA}; name the folder of the sets in FENCE_DATA")
     return DATA
 
 
@@ -215,9 +215,15 @@ class TestRealPrompts:
     def test_entities_share_nobody(self):
         unlabeled, labeled = (load_benchmark(n, have(n)) for n in ("factscore_entities", "factscore_labeled"))
         assert not {p.topic for p in unlabeled} & {p.topic for p in labeled}
-        assert {p.group for p in labeled} == set(benchmarks.POPULARITY) and all(
+        assert {p.group for p in labeled} == set(POPULARITY) and all(
             p.text == f"Tell me a bio of {p.topic}." for p in unlabeled
         )
+
+    def test_people_keep_their_popularity_on_the_way_into_a_run(self):
+        train, test = read_prompts(have("factscore_labeled") / BENCHMARKS["factscore_labeled"].files[0], 100, 28)
+        assert {p.group for p in train} == {p.group for p in test} == set(POPULARITY)
+        train, test = read_prompts(have("factscore_entities") / BENCHMARKS["factscore_entities"].files[0], 300, 50)
+        assert {p.group for p in train + test} == {""} and not {p.topic for p in train} & {p.topic for p in test}
 
     def test_popqa_popularity(self):
         assert all(
@@ -247,6 +253,20 @@ class TestDamage:
     )
     def test_entities(self, tmp_path, text, words):
         self.one_line(entities, tmp_path / "e.txt", text, words)
+
+    def test_a_table_beside_a_list_tells_popularity(self, tmp_path):
+        (tmp_path / "people.txt").write_text("Ada Vell\nBo Lund\n")
+        self.one_line(
+            lambda _: entities(tmp_path / "people.txt"),
+            tmp_path / "people.popularity.csv",
+            "topic,popularity\nAda Vell,famous\n",
+            "people.popularity.csv:2: field 'popularity': unknown value 'famous'",
+        )
+        (tmp_path / "people.popularity.csv").write_text("topic,popularity\nAda Vell,very freq\n")
+        assert [(q.prompt.group, q.prompt.popularity) for q in entities(tmp_path / "people.txt")] == [
+            ("very frequent", 4),
+            ("", None),
+        ]
 
     @pytest.mark.parametrize(
         "change, words",

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SHARED, fence
+from conftest import DATA, ROOT, fence, needs_data
 
 from fence_nb.app.cli import main
 from fence_nb.core.records import InputError
@@ -23,9 +23,6 @@ from fence_nb.corpora.registry import (
     known_files,
 )
 from fence_nb.corpora.splits import public_split, split_digest, write_split
-
-DATA = SHARED / "data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {DATA}; set FENCE_SHARED to its folder")
 
 # part -> rows, claims, supported; read off SOURCES.md
 PUBLISHED = {
@@ -131,21 +128,21 @@ def test_counts_are_the_published_ones(checked):
 @pytest.mark.parametrize(
     "notebook, heading, name",
     [
-        ("04_corpora", "QAGS", "qags"),
-        ("04_corpora", "FRANK", "frank"),
-        ("04_corpora", "XSum Hallucination", "xsum_hallucination"),
-        ("04_corpora", "FActScore, human labels", "factscore"),
-        ("04a_dialogue", "BEGIN", "begin"),
-        ("04a_dialogue", "FaithDial, the audit", "faithdial"),
-        ("04a_dialogue", "Q2", "q2"),
-        ("04a_dialogue", "DialFact", "dialfact"),
-        ("04b_passages", "WiCE", "wice"),
-        ("04b_passages", "RAGTruth", "ragtruth_readme_sample"),
-        ("04b_passages", "SummaCoz", "summacoz"),
+        ("01_summaries", "QAGS", "qags"),
+        ("01_summaries", "FRANK", "frank"),
+        ("01_summaries", "XSum Hallucination", "xsum_hallucination"),
+        ("04_factscore", "FActScore, human labels", "factscore"),
+        ("02_dialogue", "BEGIN", "begin"),
+        ("02_dialogue", "FaithDial, the audit", "faithdial"),
+        ("02_dialogue", "Q2", "q2"),
+        ("02_dialogue", "DialFact", "dialfact"),
+        ("03_passages", "WiCE", "wice"),
+        ("03_passages", "RAGTruth", "ragtruth_readme_sample"),
+        ("01_summaries", "SummaCoz", "summacoz"),
     ],
 )
 def test_lessons_show_the_counts(checked, notebook, heading, name):
-    cells = json.loads((ROOT / "nbs" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((ROOT / "nbs" / "corpora" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
     pages = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown").split("\n## ")
     page = next(p for p in pages if p.startswith(f"{heading}\n"))
     assert "Source: " in page or "huggingface.co" in page or "github.com" in page

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import SHARED
+from conftest import DATA, needs_data
 
 from fence_nb.core.records import InputError, Label
 from fence_nb.corpora.dialogue import (
@@ -21,9 +21,6 @@ from fence_nb.corpora.dialogue import (
 )
 from fence_nb.corpora.reading import clean_text, open_rows
 from fence_nb.corpora.summaries import load_corpus
-
-DATA = SHARED / "data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {DATA}; set FENCE_SHARED to its folder")
 
 
 def raw_rows(name: str) -> list:

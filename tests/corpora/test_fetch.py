@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ROOT
+from conftest import DATA, ROOT
 
 from fence_nb.core.records import InputError
 from fence_nb.core.store import file_digest
@@ -32,7 +32,6 @@ from fence_nb.corpora.prompts import BENCHMARKS
 
 BODY = b"".join(b'{"line": %d, "text": "The mill in Torin."}\n' % i for i in range(6000))
 SHA = hashlib.sha256(BODY).hexdigest()
-DATA = Path(os.environ.get("FENCE_SHARED") or Path(__file__).parents[2] / "../shared") / "data"
 
 
 class _Files(BaseHTTPRequestHandler):
@@ -349,13 +348,13 @@ class TestTable:
     def test_whole_files_here_have_the_published_checksum(self):
         here = [r for rs in REMOTE.values() for r in rs if r.sha256 and (DATA / r.path).is_file()]
         if not here:
-            pytest.skip(f"no public data below {DATA}; set FENCE_SHARED to a folder with data/")
+            pytest.skip(f"no public data below {DATA}; name the folder of the sets in FENCE_DATA")
         assert len(here) == 26 and [r.path for r in here if differs(DATA / r.path, r)] == []
 
     def test_cut_files_here_are_told_from_whole_ones(self):
         cut = [r for rs in REMOTE.values() for r in rs if r.rows and (DATA / r.path).is_file()]
         if not cut:
-            pytest.skip(f"no public data below {DATA}; set FENCE_SHARED to a folder with data/")
+            pytest.skip(f"no public data below {DATA}; name the folder of the sets in FENCE_DATA")
         assert len(cut) > 80 and all(f"published are {r.rows}" in differs(DATA / r.path, r) for r in cut)
 
     def test_places_of_one_commit(self):

@@ -8,10 +8,9 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import DATA, ROOT
 
 from fence_nb.core.records import Document, JudgedClaim, Prompt
 from fence_nb.corpora.splits import (
@@ -27,7 +26,6 @@ from fence_nb.corpora.splits import (
 from fence_nb.corpora.summaries import CORPORA, load_corpus
 
 WORDS = "mill torin river stone night fire owner bell road grain wheel flour".split()
-DATA = Path(os.environ.get("FENCE_SHARED") or Path(__file__).parents[2] / "../shared") / "data"
 
 
 def judged(i, claim: str, text: str = "", corpus: str = "a") -> JudgedClaim:
@@ -206,7 +204,7 @@ def real() -> dict:
     for n, c in CORPORA.items():
         for f in c.files:
             if not (DATA / f).is_file():
-                pytest.skip(f"no {f} below {DATA}; set FENCE_SHARED to a folder with data/")
+                pytest.skip(f"no {f} below {DATA}; name the folder of the sets in FENCE_DATA")
     return {n: load_corpus(n, DATA) for n in ("qags", "frank", "xsum_hallucination")}
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import SHARED
+from conftest import DATA, needs_data
 
 from fence_nb.core.records import InputError, Label
 from fence_nb.core.text import sentence_spans
@@ -19,9 +19,6 @@ from fence_nb.corpora.passages import (
 )
 from fence_nb.corpora.reading import open_rows
 from fence_nb.corpora.summaries import SUMMACOZ_FILES, load_corpus
-
-DATA = SHARED / "data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {DATA}; set FENCE_SHARED to its folder")
 
 
 def lines(path: Path, *rows: dict) -> Path:
