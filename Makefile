@@ -3,6 +3,7 @@
 .PHONY: demo test clean
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 INSTALLED := .venv/.installed
+INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 demo: $(INSTALLED)
 	.venv/bin/fence run --profile mini
@@ -13,16 +14,17 @@ test: $(INSTALLED)-test
 
 $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -c "import torch" 2>/dev/null || .venv/bin/python -m pip install torch==2.13.0
-	.venv/bin/python -m pip install -e ".[dev,embed]"
-	touch $@
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv; the first time this takes some minutes"
+	@.venv/bin/python -c "import torch" 2>/dev/null || $(INSTALL) torch==2.13.0
+	@$(INSTALL) -e ".[dev,all]"
+	@touch $@
 
 # What only tests want: a local Ray cluster, and peers to compare with. Without them their tests are skipped.
 $(INSTALLED)-test: $(INSTALLED)
-	-.venv/bin/python -m pip install -e ".[ray]"
-	-.venv/bin/python -m pip install --no-deps factscore==0.2.0 VeriScore==2.0.3
-	touch $@
+	-@$(INSTALL) -e ".[ray]"
+	-@$(INSTALL) --no-deps factscore==0.2.0 VeriScore==2.0.3
+	@touch $@
 
 clean:
 	rm -rf .venv data/runs data/cache .pytest_cache .hypothesis
