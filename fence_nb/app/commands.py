@@ -290,9 +290,8 @@ def _judged(
             JudgedClaim(claim=r.claim, documents=r.documents, supported=r.label.supported, label=r.label, group=r.id)
             for r in rows
         ]
-        mean = judge_summary(human, [found[c.id].label if c.id in found else None for c in claims], 2 if fast else 3)[
-            "mean"
-        ]
+        answers = [found[c.id].label if c.id in found else None for c in claims]
+        mean = judge_summary(human, answers, 2 if fast else 3)["mean"].to_json()
         print(
             f"balanced accuracy against the labels of the file{', supported or not' * fast}: {_pct(mean, 'bacc')} over {len(rows)} claims",
             file=sys.stderr,
@@ -304,11 +303,12 @@ def _score_human(path: str) -> int:
     human = load_factscore(path)
     labels, groups = human.supported(), [p.group for p in human.prompts]
     options = dict(refusals=[r.id in human.refused for r in human.responses])
-    total = facts_summary(labels, **options)
+    total = facts_summary(labels, **options).to_json()
     print(
         f"{_pct(total, 'facts_pct')} % supported, mean over {total['responses_with_claims']} responses with facts, of {total['responses']}"
     )
-    for group, s in facts_by_group(labels, groups, POPULARITY, **options).items():
+    for group, figures in facts_by_group(labels, groups, POPULARITY, **options).items():
+        s = figures.to_json()
         print(
             f"  {group:<10} {_pct(s, 'facts_pct')} over {s['responses_with_claims']}; {s['claims_per_response']:.1f} claims a response, {s['refusal_pct']:.1f} % refused"
         )
@@ -364,7 +364,7 @@ def _scored(
         [verdicts[c.id].label.supported if c.id in verdicts else None for c in of[r.id]] + [None] * lost.count(r.id)
         for r in responses
     ]
-    total = facts_summary(labels, refusals=[not ls for ls in labels])
+    total = facts_summary(labels, refusals=[not ls for ls in labels]).to_json()
     if args.out:
         _emit(
             [

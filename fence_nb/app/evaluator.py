@@ -422,7 +422,7 @@ def evaluator_metrics(
     results: dict[str, dict],  # variant -> `judge_summary`
 ) -> dict:  # variant -> bacc, bacc_ci, unparsed_pct, by_style
     "Balanced accuracy over all test claims, and by document style."
-    keep = lambda m: {k: m[k] for k in ("bacc", "bacc_ci", "unparsed_pct")}
+    keep = lambda m: {k: getattr(m, k) for k in ("bacc", "bacc_ci", "unparsed_pct")}
     return {
         v: keep(m["mean"]) | {"by_style": {c.removeprefix("world-"): keep(x) for c, x in m.items() if c != "mean"}}
         for v, m in results.items()

@@ -444,7 +444,7 @@ def generator_metrics(
                 labels = shorter_control(labels, [len(ls) for ls in response_labels(runs["fence"][t])[1]], p.seed)
                 refusals = [not ls for ls in labels]
             units = [r.prompt_id for r in responses]
-            found = facts_summary(labels, hedges, refusals, units, p.seed, p.bootstrap)
+            found = facts_summary(labels, hedges, refusals, units, p.seed, p.bootstrap).to_json()
             groups = facts_by_group(
                 labels,
                 [prompts[u].group for u in units],
@@ -455,7 +455,7 @@ def generator_metrics(
                 seed=p.seed,
                 n=p.bootstrap,
             )
-            found["by_popularity"] = [{"group": g, **v} for g, v in groups.items()]
+            found["by_popularity"] = [{"group": g, **v.to_json()} for g, v in groups.items()]
             if t == p.eval_temperatures[0]:
                 out.setdefault(arm, {}).update(found)
             else:

@@ -10,7 +10,7 @@ __all__ = ['MARKS', 'Arms', 'PAPER', 'ABLATION', 'ORDER', 'STEPS', 'NOTE', 'Answ
 
 # %% ../../nbs/results/07_study.ipynb #b36a8f6f
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -226,8 +226,8 @@ def differences(
             if a in of and b in of and any(of[a][q] is not None and of[b][q] is not None for q in prompts)
         ]
     return [
-        {"metric": r["a"].split("|")[0]} | r | {"a": r["a"].split("|")[1], "b": r["b"].split("|")[1]}
-        for r in compare_arms(values, tests, seed, n)
+        {"metric": c.a.split("|")[0]} | asdict(c) | {"a": c.a.split("|")[1], "b": c.b.split("|")[1]}
+        for c in compare_arms(values, tests, seed, n)
     ]
 
 # %% ../../nbs/results/07_study.ipynb #556bf935

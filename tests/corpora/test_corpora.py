@@ -134,9 +134,9 @@ def test_factscore(name, score, responses, refused, labels):
     assert not any("[1]" in t for t in text.values())
     refusals = [r.id in human.refused for r in human.responses]
     got = facts_summary(human.supported(), refusals=refusals, n=100)
-    assert (round(got["facts_pct"], 2), got["responses_with_claims"]) == (score, responses)
+    assert (round(got.facts_pct, 2), got.responses_with_claims) == (score, responses)
     slices = facts_by_group(human.supported(), [p.group for p in human.prompts], POPULARITY, n=100)
-    assert tuple(slices) == POPULARITY and slices["very rare"]["facts_pct"] + 20 < slices["very frequent"]["facts_pct"]
+    assert tuple(slices) == POPULARITY and slices["very rare"].facts_pct + 20 < slices["very frequent"].facts_pct
 
 
 # --- damage: fixtures in the upstream form, one file broken at a time

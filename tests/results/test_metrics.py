@@ -7,20 +7,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fence_nb.judging.truthfulqa import multiple_choice
-from fence_nb.results.scores import facts_under, median_claims, safe_f1, truth_info, veriscore_f1
+from fence_nb.results.scores import facts_summary, median_claims, safe_f1, truth_info
 from fence_nb.results.statistics import compare_arms, holm
+from fence_nb.results.study import Answer, measures
 
 quick = settings(max_examples=80, deadline=None)
 labels = st.lists(st.lists(st.sampled_from([True, False, None]), max_size=6), min_size=1, max_size=6)
+
+
+def share(ls, refusals: str) -> float | None:
+    "Share of facts; a refusal is left out (skip) or counts 0 (zero)."
+    measure = measures(2)["facts_pct" if refusals == "skip" else "facts_zero_pct"]
+    values = [v for x in ls if (v := measure(Answer("q", x))) is not None]
+    return sum(values) / len(values) if values else None
+
+
 logs = st.lists(st.floats(-50, 0), min_size=1, max_size=5)
 
 
 @quick
 @given(labels, st.floats(0.5, 20))
 def test_bounds_and_silence(ls, k):
-    for score in (veriscore_f1(ls, k), *(facts_under(ls, p, n=5)["facts_pct"] for p in ("zero", "separate"))):
+    for score in (safe_f1(ls, k), share(ls, "zero")):
         assert score is None or 0 <= score <= 100
-    assert veriscore_f1([[]] * len(ls), k) == 0 <= veriscore_f1(ls, k), "nobody scores below silence"
+    assert safe_f1([[]] * len(ls), k) == 0 <= safe_f1(ls, k), "nobody scores below silence"
 
 
 @quick
@@ -28,19 +38,17 @@ def test_bounds_and_silence(ls, k):
 def test_one_more_supported_claim_never_hurts(ls, data, k):
     i = data.draw(st.integers(0, len(ls) - 1))
     more = [x + [True] * (j == i) for j, x in enumerate(ls)]
-    assert veriscore_f1(more, k) >= veriscore_f1(ls, k) - 1e-9
-    assert facts_under(more, "zero", n=5)["facts_pct"] >= facts_under(ls, "zero", n=5)["facts_pct"] - 1e-9
+    assert safe_f1(more, k) >= safe_f1(ls, k) - 1e-9
+    assert share(more, "zero") >= share(ls, "zero") - 1e-9
 
 
 @quick
 @given(labels, st.randoms(use_true_random=False), st.floats(0.5, 20))
 def test_order_does_not_matter(ls, rng, k):
     other = [rng.sample(x, len(x)) for x in rng.sample(ls, len(ls))]
-    assert math.isclose(veriscore_f1(ls, k), veriscore_f1(other, k), abs_tol=1e-9) and median_claims(
-        ls
-    ) == median_claims(other)
+    assert math.isclose(safe_f1(ls, k), safe_f1(other, k), abs_tol=1e-9) and median_claims(ls) == median_claims(other)
     for p in ("skip", "zero"):
-        a, b = facts_under(ls, p, n=5)["facts_pct"], facts_under(other, p, n=5)["facts_pct"]
+        a, b = share(ls, p), share(other, p)
         assert a == b or math.isclose(a, b, abs_tol=1e-9)
 
 
@@ -49,14 +57,9 @@ def test_order_does_not_matter(ls, rng, k):
 def test_policies_agree_where_nobody_refuses(ls):
     spoken = [x for x in ls if x]
     if spoken:
-        assert len({facts_under(spoken, p, n=5)["facts_pct"] for p in ("skip", "zero", "separate")}) == 1
-    skip, zero = facts_under(ls, "skip", n=5)["facts_pct"], facts_under(ls, "zero", n=5)["facts_pct"]
-    assert skip is None or zero <= skip + 1e-9
-
-
-def test_policy_must_be_named():
-    with pytest.raises(ValueError, match="expected skip, zero or separate"):
-        facts_under([[True]], "drop")
+        assert math.isclose(share(spoken, "skip"), share(spoken, "zero"), abs_tol=1e-9)
+        assert math.isclose(share(spoken, "skip"), facts_summary(ls, n=5).facts_pct, abs_tol=1e-9)
+    assert share(ls, "skip") is None or share(ls, "zero") <= share(ls, "skip") + 1e-9
 
 
 @quick
@@ -95,12 +98,13 @@ def test_many_null_comparisons_rarely_alarm():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         arms = {str(k): rng.normal(50, 10, 30).tolist() for k in range(6)}
-        alarms += any(r["p_holm"] < 0.05 for r in compare_arms(arms, [("0", str(k)) for k in range(1, 6)], n=500))
+        alarms += any(c.p_holm < 0.05 for c in compare_arms(arms, [("0", str(k)) for k in range(1, 6)], n=500))
     assert alarms <= 6, "5 % of 40 is 2"
     with pytest.raises(ValueError, match="needs the same"):
         compare_arms({"a": [1.0], "b": [1.0, 2.0]}, [("a", "b")])
 
 
 def test_veriscore_is_safe_at_the_median():
+    "K = 2. Precision and recall: 2/3 and 1; 1 and 1/2; 1/2 and 1/2."
     ls = [[True, False, True], [True], [None, True]]
-    assert median_claims(ls) == 2 and veriscore_f1(ls, 2) == safe_f1(ls, 2)
+    assert median_claims(ls) == 2 and math.isclose(safe_f1(ls, 2), 100 * (4 / 5 + 2 / 3 + 1 / 2) / 3)

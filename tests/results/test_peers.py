@@ -109,7 +109,7 @@ def test_factool_pools_claims(seed, monkeypatch):
     theirs.pipelines = {"kbqa_online": Told()}
     found, ours = (
         theirs.run([{"category": "kbqa", "search_type": "online", "prompt": "x", "response": "y"} for _ in ls]),
-        facts_summary(ls, n=5),
+        facts_summary(ls, n=5).to_json(),
     )
     assert 100 * ours["supported_per_response"] / ours["claims_per_response"] == pytest.approx(
         100 * found["average_claim_level_factuality"]
