@@ -19,7 +19,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {D
 ENVIRONMENT = {
     k: v
     for k, v in os.environ.items()
-    if k in ("PATH", "LANG", "TMPDIR", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+    if k in ("PATH", "PYTHONPATH", "LANG", "TMPDIR", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
 } | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 

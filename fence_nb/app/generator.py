@@ -4,36 +4,58 @@
 
 # %% auto #0
 __all__ = ['training_prompts', 'test_prompts', 'file_prompts', 'sample_responses', 'policies', 'preference_records',
-           'self_records', 'training_sets', 'preference_metrics', 'train_generators', 'generator_cards',
-           'preferences_card', 'beside_the_sets', 'test_generator', 'assessor_of', 'response_labels', 'answer_rows',
-           'generator_metrics', 'arm_results', 'truthful_answers', 'truthfulqa_metrics', 'popularity_series']
+           'self_records', 'training_sets', 'preference_metrics', 'generator_args', 'train_arm', 'train_generators',
+           'generator_cards', 'preferences_card', 'beside_the_sets', 'test_generator', 'assessor_of', 'response_labels',
+           'answer_rows', 'generator_metrics', 'arm_results', 'truthful_answers', 'truthfulqa_metrics',
+           'popularity_series']
 
 # %% ../../nbs/app/03_generator.ipynb #e5c961a9
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from ..core.records import Claim, Failure, InputError, Judgment, Label, Preference, Prompt, Response, Revision
+from fence_nb.core.records import (
+    Claim,
+    Failure,
+    InputError,
+    Judgment,
+    Label,
+    PathLike,
+    Preference,
+    Prompt,
+    Record,
+    Response,
+    Revision,
+)
 from ..core.settings import Profile
 from ..core.store import chunks, read_records, records_of_kind, run_resumable
 from ..core.text import sentence_spans
 from ..core.work import work_of
-from ..corpora.factscore import POPULARITY
-from ..corpora.prompts import read_prompts, truthfulqa
+from ..corpora.prompts import truthfulqa
 from ..domains.world import gold_label, read_claim
 from ..evidence.tools import Toolbox
-from ..fence.preferences import dpo_rows, kto_rows, score_responses, sft_rows, true_spans
-from ..fence.recipes import arm_data, arms_of, evenly_spaced
+from ..fence.preferences import TrainingSet
+from fence_nb.fence.recipes import (
+    BASE_ARM,
+    OBJECTIVES,
+    SHORTER_ARM,
+    Arm,
+    ArmData,
+    Objective,
+    arm_data,
+    arms_of,
+    main_arm,
+)
 from ..fence.revise import SelfJudge, revise_responses
-from ..fence.rewards import ClaimRewards
+from ..fence.rewards import Assess
 from ..judging.assess import Assessor
 from ..judging.claims import split_responses
 from ..judging.prompts import prompt_set
 from ..judging.truthfulqa import JUDGES as TRUTH_JUDGES
 from ..judging.truthfulqa import by_claims, check_judge, weigh_answers, yes_or_no
-from ..models.train import TrainArgs, train_dpo, train_sft
-from ..models.trainers import train_grpo, train_kto
+from ..models.train import TrainArgs
+from ..models.trainers import TRAINERS
 from ..results.cards import data_card, model_card
 from ..results.scores import choice_figures, facts_by_group, facts_summary, shorter_control, truth_figures
 from .components import build_tools, judge_of, model_of, teacher_of, world_of
@@ -51,11 +73,25 @@ def test_prompts(p: Profile) -> list[Prompt]:
 
 # %% ../../nbs/app/03_generator.ipynb #805221b2
 def file_prompts(p: Profile) -> tuple[list[Prompt], list[Prompt]]:  # for training, for tests
-    "The prompts of `prompts_file`, with the popularity of each topic where it is known. Raises: as `read_prompts`."
-    try:
-        return read_prompts(p.place(p.prompts_file), p.n_prompts, p.n_test_prompts)
-    except InputError as e:
-        raise InputError(f"settings: prompts_file = {e}") from None
+    "One topic a line; or TruthfulQA's CSV file, which has a split of its own. Raises: `InputError` for a missing file or too few topics."
+    path = Path(p.place(p.prompts_file))
+    if not path.is_file():
+        raise InputError(
+            f"settings: prompts_file = {p.prompts_file}: no such file; give a file with one topic a line, or TruthfulQA.csv"
+        )
+    if path.suffix == ".csv":
+        train, test = ([q.prompt for q in truthfulqa(path) if q.prompt.split == part] for part in ("train", "test"))
+    else:
+        topics = [t.strip() for t in path.read_text(encoding="utf-8").splitlines() if t.strip()]
+        train, test = (
+            [Prompt(text=f"Tell me a bio of {t}.", topic=t) for t in part]
+            for part in (topics[: p.n_prompts], topics[p.n_prompts :])
+        )
+    if len(train) < p.n_prompts or len(test) < p.n_test_prompts:
+        raise InputError(
+            f"settings: prompts_file = {p.prompts_file}: has {len(train) + len(test)} topics, {len(train)} of them for training; n_prompts + n_test_prompts = {p.n_prompts} + {p.n_test_prompts}; give more topics or ask for fewer"
+        )
+    return train[: p.n_prompts], test[: p.n_test_prompts]
 
 # %% ../../nbs/app/03_generator.ipynb #309bce9c
 def sample_responses(
@@ -98,13 +134,13 @@ def policies(
     return [
         policy
         for policy in ("edit_remove", "edit")
-        if any(a.recipe.judge == judge and a.recipe.revised == policy for a in arms_of(p))
+        if any(a.recipe.judge == judge and a.recipe.policy == policy for a in arms_of(p))
     ]
 
 # %% ../../nbs/app/03_generator.ipynb #14e112c1
 def _revised(p: Profile, judge: str, writer, candidates: list[Response], assess: Assessor, seed: int) -> list:
     "Revisions of candidates; their drafts are judged whole only where an arm stops after fewer rounds."
-    out, drafts = [], any(a.p.rounds < p.rounds for a in arms_of(p))
+    out, drafts = [], any(a.profile.rounds < p.rounds for a in arms_of(p))
     for policy in policies(p, judge):
         r = revise_responses(
             writer, candidates, assess, p.rounds, policy, p.removal, p.temperature, p.max_new_tokens, seed
@@ -173,97 +209,79 @@ def self_records(
 def training_sets(
     p: Profile,
     records: dict[str, list],  # judge -> records of `preference_records` and `self_records`
-) -> dict[str, tuple[list[Response], list[Preference]]]:  # name of the data -> SFT targets, DPO pairs
+) -> dict[str, TrainingSet]:  # by the name of the data
     "What the arms are trained on; arms of the same data share a set."
-    prompts, parts = (
-        records_of_kind(records["fence"], Prompt),
-        {judge: [records_of_kind(rs, kind) for kind in (Response, Claim, Judgment)] for judge, rs in records.items()},
-    )
-    return {a.data: arm_data(a, prompts, *parts[a.recipe.judge]) for a in {a.data: a for a in arms_of(p)}.values()}
+    prompts = records_of_kind(records["fence"], Prompt)
+    kinds = (Response, Claim, Judgment)
+    parts = {judge: [records_of_kind(judged, kind) for kind in kinds] for judge, judged in records.items()}
+    arms = {arm.data_name: arm for arm in arms_of(p)}
+    return {name: arm_data(arm, prompts, *parts[arm.recipe.judge]) for name, arm in arms.items()}
 
 # %% ../../nbs/app/03_generator.ipynb #afa41e3a
 def preference_metrics(
     records: list,  # of `preference_records`
-    sets: dict[str, tuple[list[Response], list[Preference]]],
+    sets: dict[str, TrainingSet],  # of `training_sets`
 ) -> dict:
     "Sizes of the training sets, and what was done about the claims."
     actions = Counter(r.action for r in records_of_kind(records, Revision) if r.policy != "edit")
+    labels = Counter(j.label.value for j in records_of_kind(records, Judgment))
     return {
-        "sets": {name: {"targets": len(t), "pairs": len(q)} for name, (t, q) in sets.items()},
+        "sets": {name: {"targets": len(s.targets), "pairs": len(s.pairs)} for name, s in sets.items()},
         "actions": dict(sorted(actions.items())),
-        "labels": dict(sorted(Counter(j.label.value for j in records_of_kind(records, Judgment)).items())),
+        "labels": dict(sorted(labels.items())),
     }
 
 # %% ../../nbs/app/03_generator.ipynb #d0b244d3
+def generator_args(
+    objective: Objective,
+    p: Profile,  # an arm's
+) -> TrainArgs:
+    "What an objective reads from the profile, and what all trainings share."
+    return TrainArgs(
+        **objective.args(p),
+        lora_r=p.generator_lora_r,
+        lora_alpha=p.lora_alpha,
+        max_length=p.max_length,
+        seed=p.seed,
+        **training_means(p),
+    )
+
+# %% ../../nbs/app/03_generator.ipynb #d0b244d4
+def train_arm(
+    arm: Arm,
+    data: ArmData,
+    base: str,  # the chat model to start from
+    out: Path,  # folder of folders
+) -> dict[str, dict]:  # folder -> training record
+    "Train the steps of one arm, each from the model of the one before. A finished step is read, not repeated."
+    start = base
+    trained = {}
+    for step in arm.recipe.steps:
+        objective = OBJECTIVES[step]
+        folder = arm.folder_of(step)
+        rows = objective.rows(data, arm.profile)
+        args = generator_args(objective, arm.profile)
+        trained[folder] = TRAINERS[step](start, rows, out / folder, args, **objective.extras(data, arm.profile))
+        start = str(out / folder)
+    return trained
+
+# %% ../../nbs/app/03_generator.ipynb #d0b244d5
 def train_generators(
     p: Profile,
-    sets: dict[str, tuple[list[Response], list[Preference]]],
-    out,  # folder of folders
+    sets: dict[str, TrainingSet],  # of `training_sets`
+    out: PathLike,  # folder of folders
     base: str,  # the chat model to start from
-    assess=None,  # an `Assessor`; only GRPO needs one
-    records: list = (),  # of `preference_records`; masks and GRPO's measure of a full answer come from them
+    assess: Assess | None = None,  # the evaluator with its tools; only some objectives need it
+    records: Sequence[Record] = (),  # of `preference_records`; only some objectives need them
 ) -> dict[str, dict]:  # folder -> training record
     "Every arm of the profile. A finished one is not trained again."
-    out, base, done = Path(out), p.place(base), {}
-    claims, judgments = records_of_kind(records, Claim), records_of_kind(records, Judgment)
+    kinds = (Response, Claim, Judgment)
+    responses, claims, judgments = (records_of_kind(records, kind) for kind in kinds)
+    trained = {}
     for arm in arms_of(p):
-        q, (targets, pairs), start = arm.p, sets[arm.data], base
-        args = lambda lr, epochs, batch, **more: TrainArgs(
-            lr=lr,
-            epochs=epochs,
-            batch=batch,
-            lora_r=q.generator_lora_r,
-            lora_alpha=q.lora_alpha,
-            max_length=q.max_length,
-            seed=q.seed,
-            **training_means(q),
-            **more,
-        )
-        for step in arm.recipe.steps:
-            to = arm.sft if step == "sft" else arm.folder
-            if step == "sft":
-                done[to] = train_sft(start, sft_rows(targets), out / to, args(q.sft_lr, q.sft_epochs, q.sft_batch))
-            if step == "dpo":
-                done[to] = train_dpo(
-                    start,
-                    dpo_rows(pairs, true_spans(claims, judgments) if q.mask_true else None),
-                    out / to,
-                    args(
-                        q.dpo_lr,
-                        q.dpo_epochs,
-                        q.dpo_batch,
-                        beta=q.dpo_beta,
-                        sft_weight=q.dpo_sft_weight,
-                        loss=q.dpo_loss,
-                    ),
-                )
-            if step == "kto":
-                done[to] = train_kto(
-                    start, kto_rows(pairs), out / to, args(q.dpo_lr, q.dpo_epochs, q.dpo_batch, beta=q.dpo_beta)
-                )
-            if step == "grpo":
-                candidates = [r for r in records_of_kind(records, Response) if not r.policy]
-                known = score_responses(
-                    candidates, [c for c in claims if c.response_id in {r.id for r in candidates}], judgments
-                )
-                full = sum(n for _, n in known.values()) / max(1, len(known))
-                rows = [
-                    {"prompt": [{"role": "user", "content": x.text}], "topic": x.topic}
-                    for x in evenly_spaced(training_prompts(p), q.n_prompts)
-                ]
-                done[to] = train_grpo(
-                    start,
-                    rows,
-                    out / to,
-                    args(q.grpo_lr, 1, q.dpo_batch, steps=q.grpo_steps),
-                    ClaimRewards(assess, full),
-                    q.grpo_rewards,
-                    q.grpo_samples,
-                    q.temperature,
-                    q.max_new_tokens,
-                )
-            start = str(out / to)
-    return done
+        data = ArmData(sets[arm.data_name], training_prompts(p), responses, claims, judgments, assess)
+        trained |= train_arm(arm, data, p.place(base), Path(out))
+    return trained
 
 # %% ../../nbs/app/03_generator.ipynb #d4905f4b
 def generator_cards(
@@ -276,15 +294,15 @@ def generator_cards(
 # %% ../../nbs/app/03_generator.ipynb #5f31ac1c
 def preferences_card(
     stage,  # r4
-    sets: dict[str, tuple[list[Response], list[Preference]]],
+    sets: dict[str, TrainingSet],  # of `training_sets`
 ) -> Path:
     "A card beside the training sets of the generators."
-    files = {
-        f"sets/{name}_{what}.jsonl": kind
-        for name, both in sets.items()
-        for what, kind, rows in zip(("targets", "pairs"), (Response, Preference), both)
-        if rows
-    }
+    files = {}
+    for name, training_set in sets.items():
+        if training_set.targets:
+            files[f"sets/{name}_targets.jsonl"] = Response
+        if training_set.pairs:
+            files[f"sets/{name}_pairs.jsonl"] = Preference
     return data_card(
         stage.path("."),
         files,
@@ -292,7 +310,11 @@ def preferences_card(
             "title": "Preferences built from judged claims",
             "profile": stage.p.name,
             "seed": stage.p.seed,
-            "how": "Answers of a generator and their revisions, ranked by the share of their claims that a judge supports. Each set is named by judge, revision and way of pairing; its targets are for SFT, its pairs for DPO.",
+            "how": (
+                "Answers of a generator and their revisions, ranked by the share of their claims that a judge "
+                "supports. Each set is named by judge, revision and way of pairing; its targets are for SFT, "
+                "its pairs for DPO."
+            ),
             "limits": "The texts are a model's: many hold claims that are not so, above all the rejected ones.",
         },
     )
@@ -301,9 +323,13 @@ def preferences_card(
 def beside_the_sets(
     stage,  # r5
 ) -> dict:  # `assess`, `records`: arguments of `train_generators`; empty when no arm wants them
-    "What GRPO and masks need beside the training sets: the evaluator with its tools, and the judged candidates."
-    arms, out = arms_of(stage.p), {}
-    if grpo := any("grpo" in a.recipe.steps for a in arms):
+    "What objectives need beside the training sets: the evaluator with its tools, and the judged candidates."
+    needs = set()
+    for arm in arms_of(stage.p):
+        for step in arm.recipe.steps:
+            needs |= OBJECTIVES[step].needs(arm.profile)
+    out = {}
+    if "assessor" in needs:
         out["assess"] = assessor_of(
             stage.p,
             base_path(stage.input("r0_base", "base.json")),
@@ -311,12 +337,10 @@ def beside_the_sets(
             stage.input("r0_base", "tools"),
             probs=False,
         )
-    if grpo or any(a.p.mask_true for a in arms):
-        out["records"] = [
-            r
-            for name, kind in (("responses", Response), ("claims", Claim), ("judgments", Judgment))
-            for r in read_records(stage.input("r4_preferences", f"{name}.jsonl"), kind)
-        ]
+    if "judgments" in needs:
+        out["records"] = []
+        for name, kind in (("responses", Response), ("claims", Claim), ("judgments", Judgment)):
+            out["records"] += read_records(stage.input("r4_preferences", f"{name}.jsonl"), kind)
     return out
 
 # %% ../../nbs/app/03_generator.ipynb #b636fb6d
@@ -437,25 +461,28 @@ def generator_metrics(
 ) -> dict:  # arm -> figures at the first temperature, the others under `at_T`
     "Facts, claims, hedges and refusals of every arm, by popularity too, and the control that is merely shorter."
     out, prompts = {}, {q.id: q for q in test_prompts(p)}
-    for arm in [*runs, *["shorter"] * ({"base", "fence"} <= set(runs))]:
+    main = main_arm(runs)
+    order = ["very frequent", "frequent", "medium", "rare", "very rare"]
+    controls = [SHORTER_ARM] if main and BASE_ARM in runs else []
+    for arm in [*runs, *controls]:
         for t in p.eval_temperatures:
-            responses, labels, hedges, refusals = response_labels(runs["base" if arm == "shorter" else arm][t])
-            if arm == "shorter":
-                labels = shorter_control(labels, [len(ls) for ls in response_labels(runs["fence"][t])[1]], p.seed)
+            responses, labels, hedges, refusals = response_labels(runs[BASE_ARM if arm == SHORTER_ARM else arm][t])
+            if arm == SHORTER_ARM:
+                labels = shorter_control(labels, [len(ls) for ls in response_labels(runs[main][t])[1]], p.seed)
                 refusals = [not ls for ls in labels]
             units = [r.prompt_id for r in responses]
-            found = facts_summary(labels, hedges, refusals, units, p.seed, p.bootstrap).to_json()
+            found = facts_summary(labels, hedges, refusals, units, p.seed, p.bootstrap)
             groups = facts_by_group(
                 labels,
                 [prompts[u].group for u in units],
-                POPULARITY,
+                order,
                 hedges=hedges,
                 refusals=refusals,
                 units=units,
                 seed=p.seed,
                 n=p.bootstrap,
             )
-            found["by_popularity"] = [{"group": g, **v.to_json()} for g, v in groups.items()]
+            found["by_popularity"] = [{"group": g, **v} for g, v in groups.items()]
             if t == p.eval_temperatures[0]:
                 out.setdefault(arm, {}).update(found)
             else:
@@ -470,7 +497,7 @@ def arm_results(
     scorer=None,  # an `Assessor` for real models
 ) -> dict[str, dict[float, list]]:  # arm -> temperature -> records
     "Every arm at every temperature, split by the same base model."
-    splitter = model_of(p, models["base"])
+    splitter = model_of(p, models[BASE_ARM])
     return {
         arm: {
             t: test_generator(p, m, splitter, t, Path(out) / f"{arm}_at_{t:g}.jsonl", scorer, arm=arm)
@@ -542,15 +569,12 @@ def truthfulqa_metrics(
 def popularity_series(
     metrics: dict,  # of `generator_metrics`
     name: str,  # which figure
-    arms: tuple = ("base", "fence"),
+    arms: Sequence[str] = (),  # empty: the base model and the main arm
 ) -> dict[str, list[tuple]]:  # arm -> (group, value, low, high)
     "One figure by popularity, before and after, as the plots want it."
-    return {
-        a: [
-            (g["group"], g[name], *(g[f"{name}_ci"] or (None, None)))
-            for g in metrics[a]["by_popularity"]
-            if g[name] is not None
-        ]
-        for a in arms
-        if a in metrics
-    }
+    series = {}
+    for arm in arms or (BASE_ARM, main_arm(metrics)):
+        if arm in metrics:
+            groups = [g for g in metrics[arm]["by_popularity"] if g[name] is not None]
+            series[arm] = [(g["group"], g[name], *(g[f"{name}_ci"] or (None, None))) for g in groups]
+    return series

@@ -248,7 +248,8 @@ def work_of(
         or p.n_candidates * (2 * p.n_candidates - 1)
         - (2 * p.n_candidates - p.top_k) * (2 * p.n_candidates - p.top_k - 1) // 2
     )
-    sft, more = {a.sft for a in arms_of(p) if a.sft}, [a for a in arms_of(p) if a.folder != a.sft]
+    sft = {a.sft_folder for a in arms_of(p) if a.sft_folder}
+    more = [a for a in arms_of(p) if a.folder != a.sft_folder]
     yield Work(
         "r5",
         "SFT rows and pairs",
@@ -258,7 +259,7 @@ def work_of(
     )
     for arm in arms_of(p):
         if "grpo" in arm.recipe.steps:
-            yield from assessed("r5", arm.p.grpo_steps * arm.p.dpo_batch * arm.p.grpo_samples)
+            yield from assessed("r5", arm.profile.grpo_steps * arm.profile.dpo_batch * arm.profile.grpo_samples)
     tests = (len(p.arms) + 1) * len(p.eval_temperatures) * p.n_test_prompts * p.eval_samples
     yield Work("r6", "test responses", "generator", tests, tests * a["question"], tests * p.max_new_tokens)
     yield from assessed("r6", tests)

@@ -121,7 +121,7 @@ def arm_words(
     if name.startswith("sft-"):
         return f"the supervised step on the best responses ({head}){options}"
     if head in RECIPES:
-        return RECIPES[head].what + options
+        return RECIPES[head].description + options
     return f"the evaluator's variant {head} ({JUDGES[head][0].removeprefix('+ ')}){options}" if head in JUDGES else ""
 
 # %% ../../nbs/results/08_cards.ipynb #3ed5ced1

@@ -19,7 +19,7 @@ from .tables import Table, cell, value_ci
 # %% ../../nbs/results/05_paper.ipynb #2014a385
 ARMS = {  # arm -> what it is, the paper's name for it, its share of facts on FActScore
     "base": ("the chat model as it comes", "Llama3-8B-chat", 50.96),
-    **{name: (r.what, r.paper, r.facts_pct) for name, r in RECIPES.items()},
+    **{name: (r.description, r.paper_name, r.paper_facts_pct) for name, r in RECIPES.items()},
     "shorter": ("base, cut at random to as few claims as fence", "", None),
     "silent": ("refuses always; nobody trained it", "", None),
 }  # Source: FenCE (arXiv 2410.18359), Llama3-8B-chat

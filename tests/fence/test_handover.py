@@ -7,17 +7,18 @@ from conftest import ROOT
 
 from fence_nb.core.records import Document, EvaluatorRow, Preference, Response
 from fence_nb.fence.augment import evaluator_sft_rows
-from fence_nb.fence.preferences import dpo_rows, preference_pairs, sft_rows
+from fence_nb.fence.preferences import SupportScore, dpo_rows, preference_pairs, sft_rows
 from fence_nb.judging.prompts import TERSE
 
 
 @pytest.mark.parametrize("k, pairs", [(3, 24), (5, 35)])
 def test_pairs_by_hand(k, pairs):
     # Ten responses, all scores different: C(10,2) = 45 pairs, less those with both sides below the top k.
-    scores = [(i / 10, i) for i in range(10, 0, -1)]  # (share of supported claims, their number)
+    scores = [SupportScore(i / 10, i) for i in range(10, 0, -1)]
     assert len(preference_pairs(scores, k)) == comb(10, 2) - comb(10 - k, 2) == pairs
     # Two equal pairs at the top teach nothing: 1.0 twice loses one, .5 twice (both below k = 3) loses none.
-    assert len(preference_pairs([(1.0, 4), (1.0, 3), (0.9, 9), (0.5, 2), (0.5, 1)], 3)) == comb(5, 2) - comb(2, 2) - 1
+    tied = [SupportScore(*x) for x in ((1.0, 4), (1.0, 3), (0.9, 9), (0.5, 2), (0.5, 1))]
+    assert len(preference_pairs(tied, 3)) == comb(5, 2) - comb(2, 2) - 1
 
 
 def test_trl_takes_the_rows():

@@ -296,7 +296,7 @@ def test_a_judgment_changes_the_pairs_of_its_prompt_alone(study):
         "the other judge said nothing else"
     )
     for name in changed:
-        of = lambda sets: {(q.prompt, q.chosen, q.rejected, q.chosen_score, q.rejected_score) for q in sets[name][1]}
+        of = lambda sets: {(q.prompt, q.chosen, q.rejected, q.chosen_score, q.rejected_score) for q in sets[name].pairs}
         assert {q[0] for q in of(before) ^ of(after)} <= {texts[candidates[judged[0].claim_id]]}
 
 
@@ -321,7 +321,8 @@ def test_a_changed_file_reaches_the_stages_after_it(study, tmp_path):
 
 
 def test_the_papers_rows():
-    rows = {r.paper: (r.judge, r.revised, r.pairs, r.steps, r.facts_pct) for r in RECIPES.values() if r.paper}
+    named = [r for r in RECIPES.values() if r.paper_name]
+    rows = {r.paper_name: (r.judge, r.policy, r.pairing, r.steps, r.paper_facts_pct) for r in named}
     assert rows == {
         "SFT": ("self", "", "score", ("sft",), 52.52),
         "Self-Eval-SKT": ("self", "", "score", ("dpo",), 56.80),
@@ -337,5 +338,6 @@ def test_the_papers_rows():
 
 def test_arms_of_a_profile_keep_what_the_command_line_said():
     p = load_profile("mini-study", {"dpo_lr": "0.5"})
-    assert arm_of(p, "fence@dpo_loss=ipo").p.dpo_lr == 0.5 and arm_of(p, "fence@dpo_loss=ipo").p.dpo_loss == "ipo"
+    ipo = arm_of(p, "fence@dpo_loss=ipo").profile
+    assert ipo.dpo_lr == 0.5 and ipo.dpo_loss == "ipo"
     assert len({a.name for a in arms_of(p)}) == len(p.arms)
