@@ -32,7 +32,8 @@ from ..core.settings import Profile
 from ..core.store import chunks, read_records, records_of_kind, run_resumable
 from ..core.text import sentence_spans
 from ..core.work import work_of
-from ..corpora.prompts import truthfulqa
+from ..corpora.factscore import POPULARITY
+from ..corpora.prompts import read_prompts, truthfulqa
 from ..domains.world import gold_label, read_claim
 from ..evidence.tools import Toolbox
 from ..fence.preferences import TrainingSet
@@ -73,25 +74,11 @@ def test_prompts(p: Profile) -> list[Prompt]:
 
 # %% ../../nbs/app/03_generator.ipynb #805221b2
 def file_prompts(p: Profile) -> tuple[list[Prompt], list[Prompt]]:  # for training, for tests
-    "One topic a line; or TruthfulQA's CSV file, which has a split of its own. Raises: `InputError` for a missing file or too few topics."
-    path = Path(p.place(p.prompts_file))
-    if not path.is_file():
-        raise InputError(
-            f"settings: prompts_file = {p.prompts_file}: no such file; give a file with one topic a line, or TruthfulQA.csv"
-        )
-    if path.suffix == ".csv":
-        train, test = ([q.prompt for q in truthfulqa(path) if q.prompt.split == part] for part in ("train", "test"))
-    else:
-        topics = [t.strip() for t in path.read_text(encoding="utf-8").splitlines() if t.strip()]
-        train, test = (
-            [Prompt(text=f"Tell me a bio of {t}.", topic=t) for t in part]
-            for part in (topics[: p.n_prompts], topics[p.n_prompts :])
-        )
-    if len(train) < p.n_prompts or len(test) < p.n_test_prompts:
-        raise InputError(
-            f"settings: prompts_file = {p.prompts_file}: has {len(train) + len(test)} topics, {len(train)} of them for training; n_prompts + n_test_prompts = {p.n_prompts} + {p.n_test_prompts}; give more topics or ask for fewer"
-        )
-    return train[: p.n_prompts], test[: p.n_test_prompts]
+    "The prompts of `prompts_file`, with the popularity of each topic where it is known. Raises: as `read_prompts`."
+    try:
+        return read_prompts(p.place(p.prompts_file), p.n_prompts, p.n_test_prompts)
+    except InputError as e:
+        raise InputError(f"settings: prompts_file = {e}") from None
 
 # %% ../../nbs/app/03_generator.ipynb #309bce9c
 def sample_responses(
@@ -462,7 +449,6 @@ def generator_metrics(
     "Facts, claims, hedges and refusals of every arm, by popularity too, and the control that is merely shorter."
     out, prompts = {}, {q.id: q for q in test_prompts(p)}
     main = main_arm(runs)
-    order = ["very frequent", "frequent", "medium", "rare", "very rare"]
     controls = [SHORTER_ARM] if main and BASE_ARM in runs else []
     for arm in [*runs, *controls]:
         for t in p.eval_temperatures:
@@ -471,18 +457,18 @@ def generator_metrics(
                 labels = shorter_control(labels, [len(ls) for ls in response_labels(runs[main][t])[1]], p.seed)
                 refusals = [not ls for ls in labels]
             units = [r.prompt_id for r in responses]
-            found = facts_summary(labels, hedges, refusals, units, p.seed, p.bootstrap)
+            found = facts_summary(labels, hedges, refusals, units, p.seed, p.bootstrap).to_json()
             groups = facts_by_group(
                 labels,
                 [prompts[u].group for u in units],
-                order,
+                POPULARITY,
                 hedges=hedges,
                 refusals=refusals,
                 units=units,
                 seed=p.seed,
                 n=p.bootstrap,
             )
-            found["by_popularity"] = [{"group": g, **v} for g, v in groups.items()]
+            found["by_popularity"] = [{"group": g, **v.to_json()} for g, v in groups.items()]
             if t == p.eval_temperatures[0]:
                 out.setdefault(arm, {}).update(found)
             else:
