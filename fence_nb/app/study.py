@@ -9,7 +9,7 @@ __all__ = ['study_answers', 'judges_worth']
 import json
 
 from ..core.records import Claim, InputError, Judgment, Response
-from ..core.store import records_of_kind, run_resumable
+from ..core.store import read_records, records_of_kind
 from ..domains.world import gold_label
 from ..results.scores import auroc, balanced_accuracy
 from ..results.study import Arms, read_answers, with_controls
@@ -52,7 +52,9 @@ def judges_worth(
             if not (stage.run / f"seed{seed}" / "r4_preferences" / files[0]).exists():
                 continue  # no arm judges itself
             records = [
-                r for f in files for r in run_resumable(stage.input(f"seed{seed}", f"r4_preferences/{f}"), [], None)
+                r
+                for f in files
+                for r in read_records(stage.input(f"seed{seed}", f"r4_preferences/{f}"), partial=True, unique=False)
             ]
             sampled = {r.id for r in records_of_kind(records, Response) if not r.policy}
             text = {c.id: c.text for c in records_of_kind(records, Claim) if c.response_id in sampled}

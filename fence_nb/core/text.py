@@ -94,7 +94,7 @@ def sentence_spans(
 def sentences(
     text: str,
 ) -> list[str]:  # together they are the text, but for white space at their ends
-    "A text cut before each of its sentences; marks between two go with the first."
+    "A text cut before each of its sentences; what stands between two goes with the second."
     starts = [start for start, _ in sentence_spans(text)]
     edges = [0, *starts[1:], len(text)]
     pieces = [text[start:end].strip() for start, end in pairwise(edges)]

@@ -124,7 +124,7 @@ def slow_work(folder):
     def do(chunk, pid):
         (Path(folder) / f"{pid}").touch()
         time.sleep(0.3)
-        return [Failure(stage="demo", item_id=f"{chunk}", reason="error")]
+        return [Failure(stage="judge", item_id=f"{chunk}", reason="error")]
 
     return open, do
 
@@ -146,7 +146,7 @@ def test_a_killed_worker_loses_nothing(tmp_path):
 @ray
 def test_a_killed_master_goes_on(tmp_path):
     def do(chunk):
-        return [Failure(stage="demo", item_id=f"{chunk}", reason="error")]
+        return [Failure(stage="judge", item_id=f"{chunk}", reason="error")]
 
     class Stops(Work):
         def each(self, chunks):

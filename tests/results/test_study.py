@@ -15,7 +15,7 @@ from fence_nb.app.launch import run_profile
 from fence_nb.app.runs import changes, notebook_fingerprint
 from fence_nb.core.records import Claim, Judgment, Label, Prompt, Response
 from fence_nb.core.settings import load_profile
-from fence_nb.core.store import read_json, run_resumable
+from fence_nb.core.store import read_json, read_records
 from fence_nb.fence.recipes import RECIPES, arm_of, arms_of
 from fence_nb.results.study import differences, figures, read_answers, study_k, with_controls
 
@@ -51,7 +51,7 @@ def study(toy_run, tmp_path_factory):
 
 
 def whole(path) -> list:
-    return run_resumable(path, [], None)
+    return read_records(path, partial=True, unique=False)
 
 
 def test_every_recipe_is_in_the_table(study):
