@@ -88,6 +88,7 @@ class Profile(BaseModel):
     n_critiques: PositiveInt  # teacher's candidates an example
     teacher_temperature: NonNegativeFloat
     evaluator_keep: Literal["label_only", "drop"]  # an example without an agreeing critique
+    two_way: Literal["unverified", "leave_out"]  # an unsupported claim without a finer label or critique
     evaluator_steps: NonNegativeInt  # 0 = evaluator_epochs decides
     evaluator_epochs: PositiveFloat
     evaluator_batch: PositiveInt
