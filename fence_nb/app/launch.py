@@ -20,6 +20,7 @@ from typing import TextIO
 from ..core.records import InputError, PathLike, need
 from ..core.settings import Profile, load_profile, nearest
 from ..core.store import read_json, write_json
+from ..domains.domain import open_domain
 from ..results.html import write_index
 from ..results.report import write_report
 from .runs import changes, gather_metrics, notebook_fingerprint, peak_rss_mb, run_notebooks
@@ -271,7 +272,7 @@ def run_stage(
         folder / f"{name}.ipynb",
         parameters,
         StageProgress(out, name),
-        profile.task == "mini",
+        open_domain(profile).offline,
         profile.root if packaged else None,
     )
     after = read_json(folder / "manifest.json")
@@ -298,6 +299,7 @@ def run_profile(
     """
     out = out or sys.stderr
     resolved = load_profile(profile, overrides)
+    domain = open_domain(resolved)
     run = Path(run).resolve() if run else resolved.root / "data" / "runs" / profile
     if run.exists() and not run.is_dir():
         raise InputError(f"{run}: a file; give a folder for the run")
@@ -316,7 +318,7 @@ def run_profile(
     metrics = read_json(run / "metrics.json")
     if any(ran) or not (run / "report.html").exists():
         metrics = gather_metrics(run, peak_rss_mb())
-        with kernel_environment(run, resolved.task == "mini"):  # matplotlib has a cache, too
+        with kernel_environment(run, domain.offline):  # matplotlib has a cache, too
             page = write_index(run, f"FenCE study: {profile}") if study else write_report(run)
         print(f"report: {page}", file=out, flush=True)
     return metrics

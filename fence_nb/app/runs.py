@@ -79,6 +79,8 @@ class _Watched(Profile):
     def __getattribute__(self, name: str) -> Any:
         if name in PARAMETERS:
             self._read.add(name)
+        elif name == "options":
+            self._read.update(super().__getattribute__("options"))
         elif name in ("values", "model_dump", "model_dump_json"):
             self._read.update(PARAMETERS)
         return super().__getattribute__(name)

@@ -9,11 +9,10 @@ __all__ = ['study_answers', 'judges_worth']
 import json
 
 from ..core.records import Claim, InputError, Judgment, Response
-from ..core.store import read_records, records_of_kind
-from ..domains.world import gold_label
+from ..core.store import records_of_kind, run_resumable
+from ..domains.domain import open_domain
 from ..results.scores import auroc, balanced_accuracy
 from ..results.study import Arms, read_answers, with_controls
-from .components import world_of
 
 # %% ../../nbs/app/07_study.ipynb #25b22e36
 def study_answers(
@@ -37,12 +36,14 @@ def study_answers(
 
 # %% ../../nbs/app/07_study.ipynb #75b800b4
 def judges_worth(
-    stage,  # of a study of the miniature
+    stage,  # of a study
 ) -> dict[
     str, dict
 ]:  # judge -> claims, bacc, auroc (of its probability that a claim is supported), said (share of each label)
-    "The judges of the candidates beside the facts of the world."
-    out, w = {}, world_of(stage.p)
+    "The judges of the candidates beside the truth; empty where the domain does not know it."
+    out, scorer = {}, open_domain(stage.p).gold_scorer(None)
+    if scorer is None:
+        return out
     for name, files in (
         ("evaluator and tools", ("responses.jsonl", "claims.jsonl", "judgments.jsonl")),
         ("the generator itself", ("self_records.jsonl",)),
@@ -52,14 +53,13 @@ def judges_worth(
             if not (stage.run / f"seed{seed}" / "r4_preferences" / files[0]).exists():
                 continue  # no arm judges itself
             records = [
-                r
-                for f in files
-                for r in read_records(stage.input(f"seed{seed}", f"r4_preferences/{f}"), partial=True, unique=False)
+                r for f in files for r in run_resumable(stage.input(f"seed{seed}", f"r4_preferences/{f}"), [], None)
             ]
             sampled = {r.id for r in records_of_kind(records, Response) if not r.policy}
-            text = {c.id: c.text for c in records_of_kind(records, Claim) if c.response_id in sampled}
-            for j in [j for j in records_of_kind(records, Judgment) if j.claim_id in text]:
-                if (truth := gold_label(w, text[j.claim_id])) is None:
+            claims_by_id = {c.id: c for c in records_of_kind(records, Claim) if c.response_id in sampled}
+            for j in [j for j in records_of_kind(records, Judgment) if j.claim_id in claims_by_id]:
+                truth = scorer.is_true(claims_by_id[j.claim_id])
+                if truth is None:
                     continue
                 gold.append(truth)
                 said.append(j.label.supported)

@@ -32,7 +32,7 @@ class Answer:
 
     prompt_id: str
     labels: list[bool | None]  # of its claims; None: unparsed
-    topics: str = ""  # of its claims, one letter each; a dot: not known
+    topics: Sequence[str] = ()  # of its claims; an empty one: not known
     hedges: int = 0  # sentences that say that something is not known
 
 # %% ../../nbs/results/07_study.ipynb #151453a2
@@ -150,18 +150,18 @@ def by_group(
 def by_topic(
     arms: Arms,
     names: Sequence[str],  # of arms
-    topics: Sequence[str],  # their names, by letter: a is the first
+    topics: Sequence[str],  # their names
     seed: int = 0,
     n: int = 1000,
 ) -> dict[str, list[dict]]:  # arm -> for each topic: facts_pct, claims_per_response, with intervals
     "Figures by what a claim is about."
 
-    def one(by_seed: dict, letter: str) -> dict:
+    def one(by_seed: dict, topic: str) -> dict:
         shares: dict[str, list] = {}
         counts: dict[str, list] = {}
         for answers in by_seed.values():
             for a in answers:
-                mine = [l for l, t in zip(a.labels, a.topics) if t == letter]
+                mine = [l for l, t in zip(a.labels, a.topics) if t == topic]
                 shares.setdefault(a.prompt_id, []).extend(100.0 * (l is True) for l in mine)
                 counts.setdefault(a.prompt_id, []).append(float(len(mine)))
         pooled = [v for vs in shares.values() for v in vs]
@@ -173,7 +173,7 @@ def by_topic(
         }
 
     return {
-        a: [{"group": name} | one(arms[a], chr(97 + i)) for i, name in enumerate(topics)] for a in names if a in arms
+        a: [{"group": name} | one(arms[a], name) for name in topics] for a in names if a in arms
     }
 
 # %% ../../nbs/results/07_study.ipynb #8b7b0278

@@ -5,9 +5,10 @@ import re
 import pytest
 from conftest import ROOT, fence
 
-from fence_nb.app.plan import ASSUMED, dry_run, gpu_hours, needs, tried, work_of
+from fence_nb.app.plan import ASSUMED, dry_run, gpu_hours, needs, work_of
 from fence_nb.core.records import Document, InputError
 from fence_nb.core.settings import load_profile
+from fence_nb.domains.services import try_opening
 from fence_nb.evidence.graph import build_triples
 from fence_nb.evidence.kb import build_kb
 
@@ -138,4 +139,4 @@ def test_a_message_does_not_repeat_the_setting():
     def fail():
         raise InputError("search = brave: the environment variable X is not set")
 
-    assert tried("search", "brave", fail).todo == "the environment variable X is not set"
+    assert try_opening("search", "brave", fail).todo == "the environment variable X is not set"

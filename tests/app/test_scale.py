@@ -14,12 +14,13 @@ from conftest import ROOT
 from fence_nb.app import evaluator as stages
 from fence_nb.app import generator as generator_stages
 from fence_nb.app.cli import main
-from fence_nb.app.components import build_tools, model_of
 from fence_nb.app.evaluator import evaluator_rows
 from fence_nb.app.generator import preference_records
 from fence_nb.app.runs import changes
 from fence_nb.core.records import Failure, InputError, JudgedClaim
 from fence_nb.core.settings import load_profile
+from fence_nb.domains.domain import open_domain, open_toolbox
+from fence_nb.domains.services import open_model
 from fence_nb.core.store import chunks, read_records, run_resumable
 from fence_nb.core.work import Work
 
@@ -47,6 +48,10 @@ def same(tmp_path, local, far, do):
     assert (tmp_path / "local.jsonl").read_bytes() == (tmp_path / "ray.jsonl").read_bytes() != b""
 
 
+def gold(p):
+    return open_domain(p).gold_scorer(open_model(p, p.place(p.base_model)))
+
+
 @ray
 class TestSameRecords:
     def test_augment(self, toy, tmp_path):
@@ -56,7 +61,7 @@ class TestSameRecords:
             tmp_path,
             local,
             far,
-            lambda p, path: evaluator_rows(p, train, build_tools(p, run / "r0_base" / "tools"), path, chunk=6),
+            lambda p, path: evaluator_rows(p, train, open_toolbox(p, run / "r0_base" / "tools"), path, chunk=6),
         )
 
     def test_judge(self, toy, tmp_path):
@@ -79,7 +84,7 @@ class TestSameRecords:
                 p,
                 p.place(p.base_model),
                 str(run / "r2_evaluator" / "full"),
-                build_tools(p, run / "r0_base" / "tools"),
+                open_toolbox(p, run / "r0_base" / "tools"),
                 path,
                 chunk=2,
             ),
@@ -92,7 +97,7 @@ class TestSameRecords:
             local,
             far,
             lambda p, path: generator_stages.test_generator(
-                p, p.place(p.base_model), model_of(p, p.place(p.base_model)), 1.0, path, chunk=1, arm="base"
+                p, p.place(p.base_model), gold(p), 1.0, path, chunk=1, arm="base"
             ),
         )
 

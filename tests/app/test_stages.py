@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from fence_nb.app.evaluator import evaluator_examples, factscore_examples, without_overlap
 from fence_nb.core.records import Document, InputError
 from fence_nb.core.settings import load_profile
+from fence_nb.domains.domain import open_domain
+from fence_nb.domains.open import factscore_claims, leave_out_shared
 from fence_nb.evidence.kb import KnowledgeBase, build_kb
 from fence_nb.evidence.tools import Toolbox
 from fence_nb.results.paper import results_csv, results_tables
@@ -41,7 +42,7 @@ def profile(tmp_path):
 
 def test_factscore_trains_on_the_pages_of_its_topics(profile, tmp_path):
     toolbox = Toolbox([KnowledgeBase(tmp_path / "kb.db")])
-    rows = factscore_examples(profile, toolbox)
+    rows = factscore_claims(profile.corpora_path, toolbox)
     assert [(r.topic, r.supported) for r in rows if r.topic == "Ada Vell"] == [
         ("Ada Vell", True),
         ("Ada Vell", False),
@@ -49,14 +50,15 @@ def test_factscore_trains_on_the_pages_of_its_topics(profile, tmp_path):
     assert {r.documents[0].title for r in rows if r.topic == "Bo Lund"} == {"Bo Lund"} and {r.corpus for r in rows} == {
         "factscore"
     }
-    train, test = evaluator_examples(profile, toolbox)
+    claims = open_domain(profile).judged_claims(toolbox)
+    train, test = claims.train, claims.test
     assert not {r.group for r in train} & {r.group for r in test} and train and test
-    assert without_overlap(profile, train, [])[0] == train
+    assert leave_out_shared(train, [], profile.corpora_path)[0] == train
 
 
 def test_factscore_without_a_knowledge_base(profile):
     with pytest.raises(InputError, match="corpora = factscore: its facts have no documents; give a knowledge_base"):
-        evaluator_examples(profile, Toolbox([]))
+        open_domain(profile).judged_claims(Toolbox([]))
 
 
 def test_what_each_set_kept_is_a_table():

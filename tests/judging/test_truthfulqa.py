@@ -8,9 +8,10 @@ import pytest
 from conftest import ROOT
 
 import fence_nb.app.generator as stages
-from fence_nb.app.generator import file_prompts, truthful_answers, truthfulqa_metrics
+from fence_nb.app.generator import truthful_answers, truthfulqa_metrics
 from fence_nb.core.records import Claim, Document, Failure, InputError, Judgment, Label, Prompt, Question, Response
 from fence_nb.core.settings import load_profile
+from fence_nb.domains.open import file_questions
 from fence_nb.core.store import records_of_kind
 from fence_nb.corpora.prompts import BENCHMARKS, truthfulqa
 from fence_nb.judging.assess import Assessor
@@ -52,7 +53,7 @@ def small(tmp_path):
 
 
 def test_split(small):
-    train, test = file_prompts(small)
+    train, test = file_questions(small)
     assert (len(train), len(test)) == (6, 4) and not {q.id for q in train} & {q.id for q in test}
     assert {q.group for q in train} == {"Law", "Health"} == {q.group for q in test}
 
@@ -61,7 +62,7 @@ def test_real_file(shared):
     path = shared / "prompts" / "TruthfulQA.csv"
     p = load_profile("llama3-8b-truthfulqa", {"prompts_file": str(path)})
     n = sum(q.prompt.split == "test" for q in truthfulqa(path))
-    train, test = file_prompts(
+    train, test = file_questions(
         load_profile(
             "llama3-8b-truthfulqa",
             {
@@ -78,7 +79,7 @@ def test_real_file(shared):
     )
     if n < 703:
         with pytest.raises(InputError, match=f"has {len(truthfulqa(path))} topics"):
-            file_prompts(p)
+            file_questions(p)
 
 
 def test_the_stage_with_a_real_model(small, tmp_path):
@@ -159,10 +160,10 @@ class Counted:
 
 
 def test_each_public_judge_is_opened_once_for_all_arms(small, tmp_path, monkeypatch):
-    p, real = small.model_copy(update={"truth_judge": "allenai"}), stages.model_of
+    p, real = small.model_copy(update={"truth_judge": "allenai"}), stages.open_model
     monkeypatch.setattr(
         stages,
-        "model_of",
+        "open_model",
         lambda p, spec, chat=True: Counted(p, spec, chat) if spec.startswith("allenai/") else real(p, spec, chat),
     )
     monkeypatch.setattr(Counted, "opened", [])
@@ -290,7 +291,7 @@ def test_an_unjudged_claim_is_not_called_true():
 
 def test_damage(small, tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        file_prompts(load_profile("llama3-8b-truthfulqa", {"prompts_file": str(tmp_path / "gone.csv")}))
+        file_questions(load_profile("llama3-8b-truthfulqa", {"prompts_file": str(tmp_path / "gone.csv")}))
     with pytest.raises(InputError, match="truth_judge = gpt3: no such judge"):
         truthful_answers(
             load_profile(
@@ -314,10 +315,10 @@ def test_damage(small, tmp_path):
 
 def test_the_run_notebook(small, tmp_path, monkeypatch):
     "r7 on the miniature model in place of every arm; the public judges are doubles."
-    real, run = stages.model_of, tmp_path / "run"
+    real, run = stages.open_model, tmp_path / "run"
     monkeypatch.setattr(
         stages,
-        "model_of",
+        "open_model",
         lambda p, spec, chat=True: Counted(p, spec, chat) if spec.startswith("allenai/") else real(p, spec, chat),
     )
     (run / "r0_base").mkdir(parents=True)

@@ -15,11 +15,12 @@ import httpx
 import pytest
 from conftest import ENVIRONMENT, ROOT
 
-from fence_nb.app.evaluator import as_claim, evaluator_examples
+from fence_nb.app.evaluator import as_claim
 from fence_nb.core.calls import Calls
 from fence_nb.core.ledger import Ledger
 from fence_nb.core.records import Claim, Document, InputError, JudgedClaim, Label
 from fence_nb.core.settings import load_profile
+from fence_nb.domains.domain import open_domain
 from fence_nb.evidence.tools import Toolbox
 from fence_nb.fence.augment import augment_critiques, augment_table
 from fence_nb.judging.judge import judge_claims
@@ -110,7 +111,7 @@ def test_transformers_serve(serve, tmp_path):
 def test_same_labels_as_the_local_backend(serve, toy_run):
     "The evaluator of a run of the miniature gives the same records here and through the server: labels and critiques."
     evaluator = toy_run["run"] / "r2_evaluator/full"
-    test = evaluator_examples(load_profile("toy", {"evaluator_test_claims": "60"}), Toolbox([]))[1]
+    test = open_domain(load_profile("toy", {"evaluator_test_claims": "60"})).judged_claims(Toolbox([])).test
     lm = open_lm(serve(evaluator))
     far, failed = judge_claims(lm, [(as_claim(e), e.documents) for e in test], TERSE, probs=lm.has_logprobs)
     near, unread = judge_claims(

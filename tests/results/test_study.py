@@ -214,9 +214,9 @@ def test_a_label_changes_the_figures_of_its_arm_alone(tested):
     changed = {k for k in before if before[k] != after[k]}
     claim = next(r for r in turned if isinstance(r, Claim) and r.id == judgment.claim_id)
     prompt = next(r for r in turned if isinstance(r, Response) and r.id == claim.response_id).prompt_id
-    from fence_nb.app.generator import test_prompts
+    from fence_nb.domains.domain import open_domain
 
-    group = next(q.group for q in test_prompts(p) if q.id == prompt)
+    group = next(q.group for q in open_domain(p).questions("test") if q.id == prompt)
     assert (
         before.keys() == after.keys()
         and {
