@@ -18,7 +18,7 @@ from ..corpora.factscore import POPULARITY
 from ..evidence.graph import TripleStore, build_triples
 from ..evidence.kb import KnowledgeBase, build_kb
 from ..evidence.tools import Toolbox
-from ..models.interface import LanguageModel
+from typing import Any as LanguageModel
 from ..models.local import check_model, open_lm
 from .base import build_base, check_base, known_facts
 from fence_nb.domains.domain import (

@@ -337,8 +337,7 @@ def _with_settings(p: Profile, settings: dict[str, str]) -> Profile:
     "The profile again, with what the command line said and what the arm says."
     if not settings:
         return p
-    from_command_line = {k: getattr(p, k) for k, origin in p.origin.items() if origin == "command line"}
-    return load_profile(p.name, from_command_line | settings, p.root / "settings.ini")
+    return load_profile(p.name, p.overrides | settings, p.root / "settings.ini")
 
 # %% ../../nbs/fence/04_recipes.ipynb #5e1a0013
 def arm_of(

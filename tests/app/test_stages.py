@@ -26,7 +26,12 @@ def profile(tmp_path):
             "topic": topic,
             "cat": ["rare", "Europe"],
             "annotations": [
-                {"text": "She was born.", "human-atomic-facts": [{"text": t, "label": l} for t, l in FACTS]}
+                {
+                    "text": "She was born.",
+                    "human-atomic-facts": [
+                        {"text": text.replace("Ada Vell", topic), "label": label} for text, label in FACTS
+                    ],
+                }
             ],
         }
         (tmp_path / "factscore" / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
