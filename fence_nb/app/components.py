@@ -11,7 +11,7 @@ from ..core.settings import Profile
 from ..domains.services import open_model
 from ..judging.cascade import CascadeJudge, load_fast_judge
 from ..judging.prompts import prompt_set
-from typing import Any as LanguageModel
+from ..models.interface import LanguageModel
 
 # %% ../../nbs/app/01_components.ipynb #0f5c6c8b
 def open_evaluator(

@@ -29,7 +29,7 @@ from fence_nb.fence.augment import (
     augment_sources,
     check_variant,
     evaluator_sft_rows,
-    label_row,
+    label_rows,
     variant_rows,
 )
 from fence_nb.judging.calibration import (
@@ -93,10 +93,12 @@ def evaluator_rows(
     "Critiques and tool documents for each training example; label-only rows without a teacher."
     domain = open_domain(p)
     if not domain.has_teacher:
-        return run_resumable(path, [train], lambda examples: [label_row(e) for e in examples])
+        return run_resumable(path, [train], lambda examples: label_rows(examples, p.two_way))
 
     def do(examples, teacher, toolbox, prompts):
-        a, fa = augment_critiques(teacher, examples, prompts, p.n_critiques, p.teacher_temperature, p.seed)
+        a, fa = augment_critiques(
+            teacher, examples, prompts, p.n_critiques, p.teacher_temperature, p.seed, p.two_way
+        )
         b, fb = augment_sources(teacher, toolbox, examples, prompts, p.n_critiques, p.teacher_temperature, p.seed)
         if p.evaluator_keep == "drop":
             a = [r for r in a if r.critique]

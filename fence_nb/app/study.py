@@ -9,7 +9,7 @@ __all__ = ['study_answers', 'judges_worth']
 import json
 
 from ..core.records import Claim, InputError, Judgment, Response
-from ..core.store import records_of_kind, run_resumable
+from ..core.store import read_records, records_of_kind
 from ..domains.domain import open_domain
 from ..results.scores import auroc, balanced_accuracy
 from ..results.study import Arms, read_answers, with_controls
@@ -53,7 +53,9 @@ def judges_worth(
             if not (stage.run / f"seed{seed}" / "r4_preferences" / files[0]).exists():
                 continue  # no arm judges itself
             records = [
-                r for f in files for r in run_resumable(stage.input(f"seed{seed}", f"r4_preferences/{f}"), [], None)
+                r
+                for f in files
+                for r in read_records(stage.input(f"seed{seed}", f"r4_preferences/{f}"), partial=True, unique=False)
             ]
             sampled = {r.id for r in records_of_kind(records, Response) if not r.policy}
             claims_by_id = {c.id: c for c in records_of_kind(records, Claim) if c.response_id in sampled}

@@ -18,7 +18,7 @@ from ..core.settings import Profile, nearest
 from ..evidence.tools import Toolbox
 from ..judging.claims import split_responses
 from ..judging.prompts import Prompts, prompt_set
-from typing import Any as LanguageModel
+from ..models.interface import LanguageModel
 from ..models.local import check_model
 from .services import Requirement, open_model
 

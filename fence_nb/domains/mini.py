@@ -10,15 +10,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ..core.records import Claim, InputError, Prompt
-from ..core.settings import Count, Profile, Rate, Share, Some, read_options
+from ..core.settings import Profile, UnitFloat, read_options
 from ..corpora.factscore import POPULARITY
 from ..evidence.graph import TripleStore, build_triples
 from ..evidence.kb import KnowledgeBase, build_kb
 from ..evidence.tools import Toolbox
-from typing import Any as LanguageModel
+from ..models.interface import LanguageModel
 from ..models.local import check_model, open_lm
 from .base import build_base, check_base, known_facts
 from fence_nb.domains.domain import (
@@ -47,16 +47,16 @@ class MiniOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    people: Some
-    people_offset: Rate  # popularity is (rank + offset) ** -exponent
-    people_exponent: Rate
-    people_values: Some  # towns, schools, ... of each kind
-    base_steps: Some  # of pretraining at a constant rate
-    anneal_steps: Some  # of pretraining while the rate falls to 0
-    base_lr: Rate
-    base_share: Share  # of the texts of a full step
-    chat_steps: Count
-    chat_lr: Rate
+    people: PositiveInt
+    people_offset: PositiveFloat  # popularity is (rank + offset) ** -exponent
+    people_exponent: PositiveFloat
+    people_values: PositiveInt  # towns, schools, ... of each kind
+    base_steps: PositiveInt  # of pretraining at a constant rate
+    anneal_steps: PositiveInt  # of pretraining while the rate falls to 0
+    base_lr: PositiveFloat
+    base_share: UnitFloat  # of the texts of a full step
+    chat_steps: NonNegativeInt
+    chat_lr: PositiveFloat
 
 # %% ../../nbs/domains/04_mini.ipynb #cbc54c5b
 @lru_cache(maxsize=4)

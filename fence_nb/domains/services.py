@@ -23,7 +23,7 @@ from ..evidence.kb import KnowledgeBase
 from ..evidence.search import SearchEngine, search_prices, search_rates
 from ..evidence.tools import Tool
 from ..models.endpoint import EndpointLM
-from typing import Any as LanguageModel
+from ..models.interface import LanguageModel
 from ..models.local import check_model, open_lm
 
 # %% ../../nbs/domains/07_services.ipynb #43d0d129
