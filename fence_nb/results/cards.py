@@ -18,7 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from ..core.records import InputError
 from ..core.store import atomic_write, open_lines
 from ..fence.recipes import RECIPES
-from .paper import JUDGES
+from .paper import EVALUATORS
 from .tables import cell
 
 # %% ../../nbs/results/08_cards.ipynb #da5e83c8
@@ -121,8 +121,12 @@ def arm_words(
     if name.startswith("sft-"):
         return f"the supervised step on the best responses ({head}){options}"
     if head in RECIPES:
-        return RECIPES[head].description + options
-    return f"the evaluator's variant {head} ({JUDGES[head][0].removeprefix('+ ')}){options}" if head in JUDGES else ""
+        return RECIPES[head].what + options
+    return (
+        f"the evaluator's variant {head} ({EVALUATORS[head].name.removeprefix('+ ')}){options}"
+        if head in EVALUATORS
+        else ""
+    )
 
 # %% ../../nbs/results/08_cards.ipynb #3ed5ced1
 def model_card(
@@ -140,7 +144,7 @@ def model_card(
         raise InputError(
             f"{folder.name}: the training record has no field '{missing[0]}'; give the contents of training.json"
         )
-    role = values.get("role") or ("evaluator" if folder.name.partition("@")[0] in JUDGES else "generator")
+    role = values.get("role") or ("evaluator" if folder.name.partition("@")[0] in EVALUATORS else "generator")
     if role not in USES:
         raise InputError(f"{folder.name}: role {role!r}: expected {' or '.join(USES)}")
     args, method, origin = record["args"], record["method"], str(values.get("base_model") or record["from"])

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.records import InputError, Prompt
 from ..corpora.factscore import POPULARITY
-from .paper import ARMS, JUDGES, KEPT, in_order
+from .paper import ARMS, EVALUATORS, KEPT_SHARES, PublishedEvaluator, in_order, published_arm
 from .scores import factscore, median_claims, safe_f1, shorter_control
 from .statistics import bootstrap_ci, compare_arms
 from .tables import Table, cell
@@ -283,10 +283,11 @@ def arms_table(
     note: str = NOTE,
 ) -> Table:
     "Arms of a study beside the paper's figures."
-    base = ARMS["base"][2]
+    base = ARMS["base"].facts_pct
 
     def row(a: str) -> list[str]:
-        what, name, paper = ARMS.get(a, (a.partition("@")[2].replace("+", ", "), "", None))
+        published = published_arm(a)
+        what, name, paper = published.what, published.name, published.facts_pct
         f = found[a]
         return [
             a,
@@ -459,7 +460,8 @@ def evaluators_table(
     start = found.get("vanilla", {}).get("bacc")
 
     def row(v: str) -> list[str]:
-        f, (what, paper) = found[v], JUDGES.get(v, (v.partition("@")[2].replace("+", ", "), None))
+        published = EVALUATORS.get(v, PublishedEvaluator(v.partition("@")[2].replace("+", ", ")))
+        f, what, paper = found[v], published.name, published.bacc
         gain = "–" if start is None or v in ("base", "vanilla") else f"{f['bacc'] - start:+.1f}"
         return [
             v,
@@ -467,7 +469,7 @@ def evaluators_table(
             " ".join(f"{x:.1f}" for x in f["bacc_seeds"]),
             gain,
             cell({"x": paper}, "x"),
-            "–" if paper is None or v in ("base", "vanilla") else f"{paper - JUDGES['vanilla'][1]:+.1f}",
+            "–" if paper is None or v in ("base", "vanilla") else f"{paper - EVALUATORS['vanilla'].bacc:+.1f}",
             *(cell(f["by_style"][s], "bacc") for s in styles),
             cell(f, "unparsed_pct"),
             what,
@@ -486,7 +488,7 @@ def evaluators_table(
             "unparsed, %",
             "in the paper",
         ],
-        [row(v) for v in in_order(found, JUDGES)],
+        [row(v) for v in in_order(found, EVALUATORS)],
         "Three labels, claims of people that no training stage met; the paper's figures are means over the ten sets of LLM-AggreFact, with two labels.",
     )
 
@@ -502,7 +504,7 @@ def kept_table(
             " ".join(f"{r['augment'][key]:.1f}" for r in runs),
             f"{paper:.1f}",
         ]
-        for key, (what, paper) in KEPT.items()
+        for key, (what, paper) in KEPT_SHARES.items()
     ]
     return Table(
         "Augmentation: kept because it agrees with the human label", ["", "ours, %", "each seed", "paper, %"], rows
