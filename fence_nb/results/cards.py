@@ -121,7 +121,7 @@ def arm_words(
     if name.startswith("sft-"):
         return f"the supervised step on the best responses ({head}){options}"
     if head in RECIPES:
-        return RECIPES[head].what + options
+        return RECIPES[head].description + options
     return (
         f"the evaluator's variant {head} ({EVALUATORS[head].name.removeprefix('+ ')}){options}"
         if head in EVALUATORS

@@ -32,7 +32,10 @@ class PublishedArm:
 
 ARMS = {
     "base": PublishedArm("the chat model as it comes", "Llama3-8B-chat", 50.96),
-    **{name: PublishedArm(recipe.what, recipe.paper, recipe.facts_pct) for name, recipe in RECIPES.items()},
+    **{
+        name: PublishedArm(recipe.description, recipe.paper_name, recipe.paper_facts_pct)
+        for name, recipe in RECIPES.items()
+    },
     "shorter": PublishedArm("base, cut at random to as few claims as fence"),
     "silent": PublishedArm("refuses always; nobody trained it"),
 }  # Source: FenCE (arXiv 2410.18359), Llama3-8B-chat
