@@ -18,9 +18,9 @@ from ..core.calls import Calls
 from ..core.ledger import Ledger, Price
 from ..core.records import InputError, PathLike
 from ..core.settings import Profile
-from ..evidence.graph import GRAPH_RATES, open_graph
+from ..evidence.graph import open_graph
 from ..evidence.kb import KnowledgeBase
-from ..evidence.search import SearchEngine, search_prices, search_rates
+from ..evidence.search import SearchEngine
 from ..evidence.tools import Tool
 from ..models.endpoint import EndpointLM
 from ..models.interface import LanguageModel
@@ -33,17 +33,12 @@ def open_calls(
     replay: bool = False,  # only read it
     max_usd: float = 0.0,  # 0: no limit
     max_calls: int = 0,  # 0: no limit
-    prices: dict[str, Price] | None = None,  # of models; those of search engines are known
+    prices: dict[str, Price] | None = None,  # of models; tools register their own
 ) -> Calls:
     "The run's calls. A replay spends nothing, so its ledger is kept in memory. Raises: `InputError` as `Calls`."
-    ledger = Ledger(
-        None if replay or folder is None else Path(folder, "ledger.db"),
-        max_usd,
-        max_calls,
-        search_prices() | (prices or {}),
-    )
+    booked = None if replay or folder is None else Path(folder, "ledger.db")
     recording = cache or (folder and Path(folder, "calls.db"))
-    return Calls(recording, replay, ledger, rates=search_rates() | GRAPH_RATES)
+    return Calls(recording, replay, Ledger(booked, max_usd, max_calls, prices))
 
 # %% ../../nbs/domains/07_services.ipynb #8253e9a8
 def model_prices(
