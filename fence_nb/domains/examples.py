@@ -51,7 +51,9 @@ def _answer(conversation: Conversation, sample: int, seed: int) -> str:
     question = next(m["content"] for m in reversed(conversation) if m["role"] == "user")
     sentence = re.search(r"(?:Sentence|Split): (.*)", question)
     if question.startswith("Tell me a bio of"):
-        return ANSWER.text
+        begun = conversation[-1]["content"] if conversation[-1]["role"] == "assistant" else ""
+        paragraphs = ANSWER.text.split("\n\n")
+        return "\n\n".join(paragraphs[len(begun.splitlines()) :])
     if question.startswith("Split:") or "independent claims" in question:
         return "- " + sentence[1].replace("She ", "Ada Vell ")
     if question.startswith("Tools:") or "three tools" in question:
