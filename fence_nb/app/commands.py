@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fence_nb.judging.assess import Assessor
+    from fence_nb.judging.judge import Judge
     from fence_nb.results.scores import FactsFigures, JudgeFigures
 
 # %% ../../nbs/app/08_commands.ipynb #03b252e5
@@ -246,7 +247,8 @@ def _is_classifier(model: Any) -> bool:
 
 def _open_judge(judging: Judging, model: Any) -> Any:
     "The judge that is asked for, around a model that is open."
-    from fence_nb.judging.cascade import CascadeJudge, ScoreJudge, load_fast_judge
+    from fence_nb.judging.cascade import CascadeJudge, load_fast_judge
+    from fence_nb.judging.judge import LMJudge, ScoreJudge
 
     prompts = prompt_set(judging.prompts)
     if not judging.critiques:
@@ -255,10 +257,12 @@ def _open_judge(judging: Judging, model: Any) -> Any:
         if _is_classifier(model) or not model.has_logprobs:
             raise InputError("--no-critique: this model has no probabilities of words to read; leave the option out")
         model = ScoreJudge(model, prompts)
+    elif not _is_classifier(model):
+        model = LMJudge(model, prompts, with_probs=judging.probs)
     if not judging.fast:
         return model
     fast, band = load_fast_judge(judging.fast, judging.band)
-    return CascadeJudge(fast, model, band, prompts, probs=judging.probs, explain=judging.explain)
+    return CascadeJudge(fast, model, band, judging.explain)
 
 
 def open_assessor(
@@ -277,7 +281,7 @@ def open_assessor(
             "give it as --judge, and a language model as --model"
         )
     judge = _open_judge(judging, _open_model(judging.judge) if judging.judge else model)
-    assess = Assessor(model, None, toolbox, judge, prompt_set(judging.prompts), probs=judging.probs)
+    assess = Assessor(model, None, toolbox, judge, prompt_set(judging.prompts))
     return model, assess, folder
 
 # %% ../../nbs/app/08_commands.ipynb #ec2d8582
@@ -466,17 +470,15 @@ def judge(
     journal: PathLike | None = None,  # beginning of a file name: finished pieces are kept there until results are saved
 ) -> JudgedClaims:
     "Judge claims on documents. Raises: `InputError` for input that cannot be used."
-    from fence_nb.judging.judge import judge_claims
-
     judging = Judging(model, None, prompts, critiques, probs, fast, band)
     rows, failed = _given_claims(claims, documents)
     items = [(Claim(response_id=r.id, text=r.claim, start=0, end=0), r.documents) for r in rows]
 
     def open_models() -> tuple:
-        return _open_judge(judging, _open_model(judging.model)), prompt_set(judging.prompts), {}
+        return (_open_judge(judging, _open_model(judging.model)),)
 
-    def do(piece: list, judge: Any, prompts: Any, memo: dict) -> list:
-        judgments, failures = judge_claims(judge, piece, prompts, probs=judging.probs, memo=memo)
+    def do(piece: list, judge: "Judge") -> list:
+        judgments, failures = judge.judge(piece)
         return judgments + failures
 
     file = _journal_file(journal, judging, "judge", rows)

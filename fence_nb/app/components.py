@@ -10,18 +10,19 @@ from ..core.records import PathLike
 from ..core.settings import Profile
 from ..domains.services import open_model
 from ..judging.cascade import CascadeJudge, load_fast_judge
+from ..judging.judge import Judge, LMJudge
 from ..judging.prompts import prompt_set
-from ..models.interface import LanguageModel
 
 # %% ../../nbs/app/01_components.ipynb #0f5c6c8b
 def open_evaluator(
     p: Profile,
     folder: PathLike,  # of the trained evaluator
     explain: bool = False,  # what is not supported needs a critique
-) -> LanguageModel | CascadeJudge:
+    probs: bool = True,  # read the probabilities of the labels
+) -> Judge:
     "The evaluator, with a fast judge in front of it where the profile names one."
-    evaluator = open_model(p, str(folder))
+    evaluator = LMJudge(open_model(p, str(folder)), prompt_set(p.prompts), p.critique_tokens, probs)
     if not p.fast_judge:
         return evaluator
     fast, band = load_fast_judge(p.place(p.fast_judge), p.fast_band)
-    return CascadeJudge(fast, evaluator, band, prompt_set(p.prompts), p.critique_tokens, explain=explain)
+    return CascadeJudge(fast, evaluator, band, explain)

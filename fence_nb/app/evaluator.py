@@ -44,7 +44,7 @@ from fence_nb.judging.calibration import (
     word_overlap,
 )
 from ..judging.cross_encoder import CrossEncoderJudge, load_reading, save_reading, train_cross_encoder
-from ..judging.judge import judge_claims
+from ..judging.judge import LMJudge
 from ..judging.prompts import prompt_set
 from ..models.train import TrainArgs, train_sft
 from ..results.cards import data_card, model_card
@@ -96,9 +96,7 @@ def evaluator_rows(
         return run_resumable(path, [train], lambda examples: label_rows(examples, p.two_way))
 
     def do(examples, teacher, toolbox, prompts):
-        a, fa = augment_critiques(
-            teacher, examples, prompts, p.n_critiques, p.teacher_temperature, p.seed, p.two_way
-        )
+        a, fa = augment_critiques(teacher, examples, prompts, p.n_critiques, p.teacher_temperature, p.seed, p.two_way)
         b, fb = augment_sources(teacher, toolbox, examples, prompts, p.n_critiques, p.teacher_temperature, p.seed)
         if p.evaluator_keep == "drop":
             a = [r for r in a if r.critique]
@@ -283,19 +281,13 @@ def test_evaluator(
     "Judge the test claims on their own documents and compare with people: three labels where people gave three, else two."
 
     def open():
-        return (
-            CrossEncoderJudge(p.place(model)) if p.evaluator == "crossencoder" else open_model(p, model),
-            prompt_set(p.prompts),
-        )
+        if p.evaluator == "crossencoder":
+            return (CrossEncoderJudge(p.place(model)),)
+        lm = open_model(p, model)
+        return (LMJudge(lm, prompt_set(p.prompts), p.critique_tokens, with_probs=lm.has_logprobs),)
 
-    def do(examples, judge, prompts):
-        judgments, failures = judge_claims(
-            judge,
-            [(as_claim(e), e.documents) for e in examples],
-            prompts,
-            p.critique_tokens,
-            probs=getattr(judge, "has_logprobs", True),
-        )
+    def do(examples, judge):
+        judgments, failures = judge.judge([(as_claim(e), e.documents) for e in examples])
         return judgments + failures
 
     records = run_resumable(

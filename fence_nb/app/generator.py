@@ -136,7 +136,7 @@ def preference_records(
 
     def do(job, writer, judge, teacher, toolbox, prompts):
         seed, asked = job
-        assess = Assessor(writer, teacher, toolbox, judge, prompts, p.critique_tokens)
+        assess = Assessor(writer, teacher, toolbox, judge, prompts)
         candidates = sample_responses(p, writer, asked, p.n_candidates, p.temperature, seed)
         out = [*asked, *candidates, *assess(candidates)[2], *_revised(p, "fence", writer, candidates, assess, seed)]
         return out + [*assess.claims.values(), *assess.documents.values(), *assess.judgments.values()]
@@ -347,10 +347,8 @@ def assessor_of(
         open_model(p, base),
         open_domain(p).teacher(),
         open_toolbox(p, tools),
-        open_evaluator(p, evaluator),
+        open_evaluator(p, evaluator, probs=probs),
         prompt_set(p.prompts),
-        p.critique_tokens,
-        probs,
         (assessor_of, (p, base, evaluator, str(Path(tools).resolve()), probs)),
     )
 

@@ -56,7 +56,7 @@ def _answer(conversation: Conversation, sample: int, seed: int) -> str:
         return "\n\n".join(paragraphs[len(begun.splitlines()) :])
     if question.startswith("Split:") or "independent claims" in question:
         return "- " + sentence[1].replace("She ", "Ada Vell ")
-    if question.startswith("Tools:") or "three tools" in question:
+    if question.startswith("Tools:") or "can be asked" in question:
         return 'kb("Ada Vell")'
     claim = next((c for c in VERDICTS if c in question), None)
     if question.startswith("True, false or unknown") or "true, false, or unknown" in question:

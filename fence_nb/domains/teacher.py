@@ -102,7 +102,7 @@ def scripted_teacher(
         if m := judge.fullmatch(text):
             return _judge(rng, fixed.random() < blind or rng.random() < slips, **m.groupdict())
         if m := tools.fullmatch(text):
-            return _tools(rng, fixed.random() < tool_slips, **m.groupdict())
+            return _tools(rng, fixed.random() < tool_slips, m["claim"])
         return "I can only judge claims and name tools."
 
     return ScriptedLM(answer, name="scripted-teacher")

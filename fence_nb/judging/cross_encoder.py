@@ -354,7 +354,7 @@ class CrossEncoderJudge:
         items: list[tuple[Claim, list[Document]]],  # claims with their documents
         desc: str = "",  # for the progress bar
     ) -> tuple[list[Judgment], list[Failure]]:  # one or the other for each item, in order
-        "Judgments as `judge_claims` gives them, with a probability and no critique."
+        "One judgment or one failure for each item, in order, with a probability and no critique."
         judgments, failures = (
             [],
             [

@@ -10,7 +10,7 @@ from fence_nb.app.bench import bench_table, judging_load, machine, plain_generat
 from fence_nb.app.cli import main
 from fence_nb.core.records import InputError
 from fence_nb.domains.world import World
-from fence_nb.judging.judge import judge_claims
+from fence_nb.judging.judge import LMJudge
 from fence_nb.judging.prompts import TERSE
 from fence_nb.models.local import TransformersLM
 
@@ -145,7 +145,7 @@ def test_without_a_gpu_only_what_needs_none(tmp_path, monkeypatch):
 def test_rivals_say_the_same():
     lm = TransformersLM("data/mini/base")
     items = judging_load(12, 3, World(n=300))
-    said = {j.claim_id: j.label for j in judge_claims(lm, items, TERSE, 24)[0]}
+    said = {j.claim_id: j.label for j in LMJudge(lm, TERSE, 24).judge(items)[0]}
     want = [said.get(c.id) for c, _ in items]
     assert plain_generate(lm, items, TERSE, 1, 24) == plain_generate(lm, items, TERSE, 5, 24) == want
 

@@ -9,6 +9,7 @@ from fence_nb.domains.examples import ANSWER, PAGE, example_lm
 from fence_nb.evidence.tools import FunctionTool, Toolbox
 from fence_nb.fence.revise import ClaimAction, SentenceJob, decide, revise_responses, rewrite_sentences
 from fence_nb.judging.assess import Assessor
+from fence_nb.judging.judge import LMJudge
 from fence_nb.judging.prompts import TERSE
 from fence_nb.models.interface import ScriptedLM
 
@@ -69,7 +70,7 @@ def test_unreadable_knowledge_is_removed():
 def assess() -> Assessor:
     lm = example_lm()
     toolbox = Toolbox([FunctionTool("kb", 'kb("title")', lambda call: [PAGE])])
-    return Assessor(lm, lm, toolbox, lm, TERSE, probs=False)
+    return Assessor(lm, lm, toolbox, LMJudge(lm, TERSE, with_probs=False), TERSE)
 
 
 def test_rounds_and_records(assess):

@@ -232,8 +232,8 @@ def test_a_fast_judge_is_not_put_beside_the_papers_evaluators():
 
 @pytest.fixture(scope="module")
 def examples(shared):
-    from fence_nb.domains.domain import open_domain
     from fence_nb.core.settings import load_profile
+    from fence_nb.domains.domain import open_domain
     from fence_nb.evidence.tools import Toolbox
 
     p = load_profile("real-evaluator", {"corpora_path": str(shared)})

@@ -11,7 +11,6 @@ from fence_nb.domains.world import STYLES, World, human_judgments
 from fence_nb.judging.cascade import (
     Band,
     CascadeJudge,
-    ScoreJudge,
     WordJudge,
     choose_band,
     fit_word_judge,
@@ -19,6 +18,7 @@ from fence_nb.judging.cascade import (
     load_fast_judge,
     word_features,
 )
+from fence_nb.judging.judge import LMJudge, ScoreJudge
 from fence_nb.judging.prompts import TERSE, verdict
 from fence_nb.models.interface import ScriptedLM
 from fence_nb.models.local import TransformersLM
@@ -44,10 +44,10 @@ def said(p, label=None, **more):
 
 def test_band_edges():
     band = Band(0.1, 0.9)
-    assert [band.text_or_raise(said(p)) for p in (0.05, 0.3, 0.7, 0.95)] == [True, False, False, True]
+    assert [band.sure(said(p)) for p in (0.05, 0.3, 0.7, 0.95)] == [True, False, False, True]
     two = Judgment(claim_id="c", label=Label.UNVERIFIED, probs={"Supported": 0.05}, judge="fast")  # a cross-encoder's
-    assert band.text_or_raise(two)
-    assert not any(Band().text_or_raise(said(p)) for p in (0.0, 0.5, 1.0))  # nothing is sure
+    assert band.sure(two)
+    assert not any(Band().sure(said(p)) for p in (0.0, 0.5, 1.0))  # nothing is sure
 
 
 @pytest.mark.parametrize("low, high", [(0.9, 0.1), (-1, 0.5), (0.5, 2)])
@@ -63,7 +63,7 @@ def test_accuracy_holds_on_the_claims_it_was_chosen_on():
     for accuracy in (0.8, 0.9, 0.95):
         band = choose_band(js, labels, accuracy)
         for yes in (True, False):
-            sure = [(j, l) for j, l in zip(js, labels) if band.text_or_raise(j) and j.label.supported == yes]
+            sure = [(j, l) for j, l in zip(js, labels) if band.sure(j) and j.label.supported == yes]
             assert sure and sum(j.label == l for j, l in sure) / len(sure) >= accuracy
 
 
@@ -71,7 +71,7 @@ def test_a_judge_that_is_always_wrong_is_never_sure():
     js = [said(p / 100) for p in range(100)]
     labels = [Label.CONTRADICTORY if j.label.supported else Label.SUPPORTED for j in js]
     band = choose_band(js, labels, 0.9)
-    assert not any(band.text_or_raise(j) for j in js)
+    assert not any(band.sure(j) for j in js)
 
 
 def test_order_failures_and_one_question_each(learned):
@@ -83,7 +83,7 @@ def test_order_failures_and_one_question_each(learned):
         asked.append(c[-1]["content"])
         return "no verdict" if len(asked) == 3 else verdict("It says so.", Label.SUPPORTED)
 
-    cascade = CascadeJudge(fast, ScriptedLM(answer), Band(0.4, 0.6), TERSE, probs=False)
+    cascade = CascadeJudge(fast, LMJudge(ScriptedLM(answer), TERSE, with_probs=False), Band(0.4, 0.6))
     judgments, failures = cascade.judge(items)
     lost = {f.item_id for f in failures}
     assert [j.claim_id for j in judgments] == [c.id for c, _ in items if c.id not in lost] and lost

@@ -11,10 +11,12 @@ import fence_nb.app.generator as stages
 from fence_nb.app.generator import truthful_answers, truthfulqa_metrics
 from fence_nb.core.records import Claim, Document, Failure, InputError, Judgment, Label, Prompt, Question, Response
 from fence_nb.core.settings import load_profile
-from fence_nb.domains.open import file_questions
 from fence_nb.core.store import records_of_kind
 from fence_nb.corpora.prompts import BENCHMARKS, truthfulqa
+from fence_nb.domains.open import file_questions
+from fence_nb.evidence.tools import FunctionTool, Toolbox
 from fence_nb.judging.assess import Assessor
+from fence_nb.judging.judge import LMJudge
 from fence_nb.judging.prompts import prompt_set
 from fence_nb.judging.truthfulqa import JUDGES, TruthJudge, by_claims, weigh_answers, yes_or_no
 from fence_nb.models.interface import ScriptedLM
@@ -246,12 +248,8 @@ def test_fence_with_its_own_assessor():
                 conversations
             )
 
-    class Box:
-        tools, each = {"kb": None}, staticmethod(lambda work, items: [work(i) for i in items])
-
-        def fetch(self, calls, claim):
-            return [Document(text="Pigs cannot fly.", source="kb")], []
-
+    page = Document(text="Pigs cannot fly.", source="kb")
+    toolbox = Toolbox([FunctionTool("kb", 'kb("title")', lambda call: [page])])
     judge = ScriptedLM(
         lambda c, *a: (
             "The document states it.\nLabel: Supported"
@@ -259,7 +257,9 @@ def test_fence_with_its_own_assessor():
             else "It says the opposite.\nLabel: Contradictory"
         )
     )
-    assess = Assessor(splitter := Asked(), None, Box(), judge, prompt_set("full"), probs=False)
+    assess = Assessor(
+        splitter := Asked(), None, toolbox, LMJudge(judge, prompt_set("full"), with_probs=False), prompt_set("full")
+    )
     answers = [
         Response(prompt_id="q", prompt="Can pigs fly?", text=t, sample=i)
         for i, t in enumerate(("No.", "Yes.", "I do not know.", ""))

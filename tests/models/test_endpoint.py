@@ -23,7 +23,7 @@ from fence_nb.core.settings import load_profile
 from fence_nb.domains.domain import open_domain
 from fence_nb.evidence.tools import Toolbox
 from fence_nb.fence.augment import augment_critiques, augment_table
-from fence_nb.judging.judge import judge_claims
+from fence_nb.judging.judge import LMJudge
 from fence_nb.judging.prompts import FULL, TERSE, VERDICT, judge_prompt, verdict
 from fence_nb.models.endpoint import EndpointLM
 from fence_nb.models.interface import ScriptedLM
@@ -113,10 +113,9 @@ def test_same_labels_as_the_local_backend(serve, toy_run):
     evaluator = toy_run["run"] / "r2_evaluator/full"
     test = open_domain(load_profile("toy", {"evaluator_test_claims": "60"})).judged_claims(Toolbox([])).test
     lm = open_lm(serve(evaluator))
-    far, failed = judge_claims(lm, [(as_claim(e), e.documents) for e in test], TERSE, probs=lm.has_logprobs)
-    near, unread = judge_claims(
-        TransformersLM(str(evaluator)), [(as_claim(e), e.documents) for e in test], TERSE, probs=False
-    )
+    items = [(as_claim(e), e.documents) for e in test]
+    far, failed = LMJudge(lm, TERSE, with_probs=lm.has_logprobs).judge(items)
+    near, unread = LMJudge(TransformersLM(str(evaluator)), TERSE, with_probs=False).judge(items)
     assert len(far) > 50 and far == near and failed == unread
 
 
@@ -303,7 +302,7 @@ def test_hosted(service, monkeypatch, tmp_path, caplog, schema, label):
         s.url, "gpt", calls=Calls(tmp_path / "c.db", ledger=Ledger(tmp_path / "l.db"), backoff=0.01, retries=4)
     )
     items = claims_and_documents("one", "broken", "two", "too long", "three")
-    judgments, failures = judge_claims(lm, items, FULL, probs=lm.has_logprobs)
+    judgments, failures = LMJudge(lm, FULL, with_probs=lm.has_logprobs).judge(items)
     assert [(j.claim_id, j.label) for j in judgments] == [(items[k][0].id, label) for k in (0, 2, 4)]
     assert [f.item_id for f in failures] == [items[1][0].id, items[3][0].id]  # nothing lost
     assert "status 500" in failures[0].detail and "maximum context" in failures[1].detail
@@ -414,10 +413,10 @@ def test_a_document_cannot_act(prompts):
             "They say:\n" + c[0]["content"].split("Documents:\n")[1].split("\n\nClaim: ")[0].split("\nClaim: ")[0]
         )
     )
-    judgments, failures = judge_claims(quoting, [(claim, [doc])], prompts, probs=False)
+    judgments, failures = LMJudge(quoting, prompts, with_probs=False).judge([(claim, [doc])])
     assert not judgments and failures[0].reason == "unparsed"  # a quoted label is no label
     honest = ScriptedLM(lambda c, *a: verdict("Torin, not Velm: " + c[0]["content"], Label.CONTRADICTORY))
-    assert judge_claims(honest, [(claim, [doc])], prompts, probs=False)[0][0].label is Label.CONTRADICTORY
+    assert LMJudge(honest, prompts, with_probs=False).judge([(claim, [doc])])[0][0].label is Label.CONTRADICTORY
 
 
 def test_no_special_token_from_a_document():

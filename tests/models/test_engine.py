@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 from fence_nb.core.records import Claim, InputError
 from fence_nb.domains.world import STYLES, World, human_judgments
-from fence_nb.judging.judge import as_probs, judge_claims, label_probs
+from fence_nb.judging.judge import LMJudge, as_probs, label_probs
 from fence_nb.judging.prompts import TERSE, VERDICT, judge_prompt
 from fence_nb.models.engine import Engine, pack, share_prefixes, with_backoff
 from fence_nb.models.local import TransformersLM
@@ -151,8 +151,8 @@ def test_probabilities_on_the_way_are_those_of_a_second_question():
             continue
         asked = label_probs(lm, [judge_prompt(TERSE, c.text, d)], [r.text.rpartition("\n")[0].strip()])[0]
         assert all(abs(asked[k] - p) < 1e-4 for k, p in as_probs(r.logprobs).items())
-    one_by_one = [judge_claims(lm, [i], TERSE, 48) for i in items]
-    judgments, failures = judge_claims(lm, items, TERSE, 48)
+    one_by_one = [LMJudge(lm, TERSE, 48).judge([i]) for i in items]
+    judgments, failures = LMJudge(lm, TERSE, 48).judge(items)
     assert [(j.claim_id, j.label, j.critique) for js, _ in one_by_one for j in js] == [
         (j.claim_id, j.label, j.critique) for j in judgments
     ]
