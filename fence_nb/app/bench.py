@@ -28,8 +28,8 @@ from ..core.settings import find_settings, nearest
 from ..core.store import read_json, write_json
 from ..core.text import sentences
 from ..domains.world import RELATIONS, World, claim_text, document
-from ..judging.cascade import Item
 from ..judging.cross_encoder import CrossEncoderJudge
+from ..judging.judge import JudgeItem
 from ..judging.prompts import Prompts, VerdictError, judge_prompt, parse_verdict
 from ..judging.windows import mark_claim, read_windows
 from ..models.memory import needed
@@ -153,7 +153,7 @@ def judging_load(
     documents: int = 1,  # in each set: the person's, and others'
     styles: tuple = ("prose", "snippet", "triple"),
     seed: int = 0,
-) -> list[Item]:  # shuffled
+) -> list[JudgeItem]:  # shuffled
     "Claims with documents, for judges. Raises: `InputError` when so many different claims cannot be made."
     w, rng, out = world or World(), random.Random(seed), []
     people, each = w.split("evaluator_test"), -(-claims // sets)
@@ -187,7 +187,7 @@ def judging_load(
 # %% ../../nbs/app/06_bench.ipynb #c086fe40
 def plain_generate(
     lm,  # a `TransformersLM`
-    items: list[Item],
+    items: list[JudgeItem],
     prompts: Prompts,
     batch: int = 1,  # questions of a call, in the order of input
     max_new_tokens: int = 256,
@@ -525,7 +525,7 @@ def long_load(
     sets: int,
     claims: int = 8,  # on each set
     tokens: int = 1000,  # words and marks of the one document of each set
-) -> list[Item]:
+) -> list[JudgeItem]:
     "Claims on long documents. Source: ours."
     short = judging_load(sets * claims, sets, facts=3, styles=("prose",))
     of = {docs[0].text: docs[0] for _, docs in short}
