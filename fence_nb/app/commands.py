@@ -41,6 +41,7 @@ from ..core.text import sentence_spans
 from ..core.work import Work
 from ..evidence.kb import KnowledgeBase, build_kb, documents_kb
 from ..evidence.tools import Toolbox
+from ..judging.claims import unsplit_sentences
 from ..judging.prompts import prompt_set
 
 if TYPE_CHECKING:
@@ -514,12 +515,12 @@ class ScoredAnswers(_Result):
 
     def supported(self) -> list[list[bool | None]]:
         "Of each answer, whether each claim is supported; None: not judged, or a sentence that could not be split."
-        lost = [f.item_id for f in self.failures if f.stage == "claims" and f.reason == "unparsed"]
+        unsplit = unsplit_sentences(self.failures)
         labels = []
         for response in self.responses:
             verdicts = [self.judgments.get(c.id) for c in self.claims_by_response[response.id]]
             judged = [None if verdict is None else verdict.label.supported for verdict in verdicts]
-            labels.append(judged + [None] * lost.count(response.id))
+            labels.append(judged + [None] * unsplit[response.id])
         return labels
 
     @property

@@ -48,9 +48,9 @@ from fence_nb.fence.recipes import (
 from ..fence.revise import SelfJudge, revise_responses
 from ..fence.rewards import Assess
 from ..judging.assess import Assessor
+from ..judging.claims import unsplit_sentences
 from ..judging.prompts import prompt_set
-from ..judging.truthfulqa import JUDGES as TRUTH_JUDGES
-from ..judging.truthfulqa import by_claims, check_judge, weigh_answers, yes_or_no
+from ..judging.truthfulqa import TRUTH_JUDGES, by_claims, check_judge, weigh_answers, yes_or_no
 from ..models.train import TrainArgs
 from ..models.trainers import TRAINERS
 from ..results.cards import data_card, model_card
@@ -379,9 +379,7 @@ def response_labels(
     for c in records_of_kind(records, Claim):
         of[c.response_id].append(label.get(c.id))
         spans[c.response_id].add(c.start)
-    lost = Counter(
-        f.item_id for f in records_of_kind(records, Failure) if f.stage == "claims" and f.reason == "unparsed"
-    )
+    lost = unsplit_sentences(records_of_kind(records, Failure))
     responses = records_of_kind(records, Response)
     labels = [of[r.id] + [None] * lost[r.id] for r in responses]
     hedges = [len(sentence_spans(r.text)) - len(spans[r.id]) - lost[r.id] for r in responses]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from ..core.records import Claim, Document, Failure, Judgment, Response
 from ..evidence.tools import Toolbox, ToolCall
+from ..models.interface import LanguageModel, Reply
 from .claims import split_responses
 from .judge import Judge
 from .prompts import Prompts, VerdictError, parse_tool_calls, text_of, tools_prompt
-from ..models.interface import LanguageModel, Reply
 
 # %% ../../nbs/judging/03_assess.ipynb #2a7901a1
 @dataclass(frozen=True)

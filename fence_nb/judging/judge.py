@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from ..core.records import Claim, Document, Failure, Judgment, Label
-from .prompts import VERDICT, Prompts, VerdictError, judge_prompt, parse_verdict, text_of
 from ..models.interface import Conversation, LanguageModel, Reply
+from .prompts import VERDICT, Prompts, VerdictError, judge_prompt, parse_verdict, text_of
 
 # %% ../../nbs/judging/02_judge.ipynb #2cad0303
 JudgeItem = tuple[Claim, list[Document]]  # a claim and what it is judged on

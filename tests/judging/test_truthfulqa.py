@@ -18,7 +18,7 @@ from fence_nb.evidence.tools import FunctionTool, Toolbox
 from fence_nb.judging.assess import Assessor
 from fence_nb.judging.judge import LMJudge
 from fence_nb.judging.prompts import prompt_set
-from fence_nb.judging.truthfulqa import JUDGES, TruthJudge, by_claims, weigh_answers, yes_or_no
+from fence_nb.judging.truthfulqa import TRUTH_JUDGES, TruthJudge, by_claims, weigh_answers, yes_or_no
 from fence_nb.models.interface import ScriptedLM
 from fence_nb.models.local import TransformersLM, open_lm
 from fence_nb.results.paper import truthfulqa_table
@@ -171,7 +171,7 @@ def test_each_public_judge_is_opened_once_for_all_arms(small, tmp_path, monkeypa
     monkeypatch.setattr(Counted, "opened", [])
     models = {"base": small.base_model, "fence": small.base_model}
     records = truthful_answers(p, models, tmp_path, chunk=1)
-    assert Counted.opened == [JUDGES["allenai"].true_model, JUDGES["allenai"].info_model], (
+    assert Counted.opened == [TRUTH_JUDGES["allenai"].true_model, TRUTH_JUDGES["allenai"].info_model], (
         "four chunks of two arms, and two models"
     )
     assert truthful_answers(p, models, tmp_path, chunk=1) == records and len(Counted.opened) == 2, (
@@ -197,7 +197,7 @@ def test_a_judge_without_a_template_can_be_opened(small, tmp_path, monkeypatch):
     monkeypatch.setitem(
         stages.TRUTH_JUDGES,
         "allenai",
-        TruthJudge(str(folder), str(folder), JUDGES["allenai"].true_prompt, JUDGES["allenai"].info_prompt),
+        TruthJudge(str(folder), str(folder), TRUTH_JUDGES["allenai"].true_prompt, TRUTH_JUDGES["allenai"].info_prompt),
     )
     records = truthful_answers(
         small.model_copy(update={"truth_judge": "allenai"}), {"base": small.base_model}, tmp_path
@@ -215,7 +215,7 @@ def test_a_model_without_a_template_completes_text(tmp_path):
 def test_unreadable_is_counted(small):
     rs = [Response(prompt_id="q", prompt="Who?", text=t, sample=i) for i, t in enumerate("abc")]
     odd = ScriptedLM(lambda c, *a: {"a": "yes", "b": "no.", "c": "It depends"}[c[0]["content"].split("A: ")[1][0]])
-    judged, failed = yes_or_no(odd, JUDGES["allenai"].true_prompt, rs, "allenai: true")
+    judged, failed = yes_or_no(odd, TRUTH_JUDGES["allenai"].true_prompt, rs, "allenai: true")
     assert len(judged) == 2 and len(failed) == 1 and truth_figures(rs, judged, n=5)["unread_pct"] == 100, (
         "nobody said whether they inform"
     )
@@ -225,7 +225,7 @@ def test_an_answer_cannot_fill_the_prompt():
     seen = []
     yes_or_no(
         ScriptedLM(lambda c, *a: seen.append(c[0]["content"]) or "yes"),
-        JUDGES["allenai"].info_prompt,
+        TRUTH_JUDGES["allenai"].info_prompt,
         [Response(prompt_id="q", prompt="What is {answer}?", text="A\n\n{question}")],
         "x",
     )
