@@ -34,7 +34,6 @@ from fence_nb.core.records import (
     PathLike,
     Response,
     Revision,
-    need,
 )
 from ..core.store import atomic_write, check_record, chunks, open_lines, records_of_kind, run_resumable
 from ..core.text import sentence_spans
@@ -229,41 +228,35 @@ def _open_model(spec: AnyModel) -> Any:
     spec = str(spec)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     print(f"opening {spec}", file=sys.stderr, flush=True)
-    from fence_nb.judging.cross_encoder import CrossEncoderJudge, is_cross_encoder
-    from fence_nb.models.local import check_model, open_lm
+    from fence_nb.judging.judges import open_model_or_judge
 
     if not spec.startswith("http"):
-        check_model(spec)
-        need("local", "torch", "transformers")
+        _quiet_transformers()
+    return open_model_or_judge(spec)
+
+
+def _quiet_transformers() -> None:
+    "What matters is said in our own line. Without the library there is nothing to say."
+    try:
         from transformers.utils import logging
-
-        logging.set_verbosity_error()  # what matters is said in our own line
-        logging.disable_progress_bar()
-    return CrossEncoderJudge(spec) if is_cross_encoder(spec) else open_lm(spec)
-
-
-def _is_classifier(model: Any) -> bool:
-    return hasattr(model, "judge") and not hasattr(model, "generate")
+    except ImportError:
+        return
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
-def _open_judge(judging: Judging, model: Any) -> Any:
+def _can_write(model: Any) -> bool:
+    return hasattr(model, "generate")
+
+
+def _open_judge(judging: Judging, model: Any) -> "Judge":
     "The judge that is asked for, around a model that is open."
-    from fence_nb.judging.cascade import CascadeJudge, load_fast_judge
-    from fence_nb.judging.judge import LMJudge, ScoreJudge
+    from fence_nb.judging.judges import JudgeOptions, open_judge
 
-    prompts = prompt_set(judging.prompts)
-    if not judging.critiques:
-        if judging.explain:
-            raise InputError("--no-critique: a revision follows the critique; leave the option out")
-        if _is_classifier(model) or not model.has_logprobs:
-            raise InputError("--no-critique: this model has no probabilities of words to read; leave the option out")
-        model = ScoreJudge(model, prompts)
-    elif not _is_classifier(model):
-        model = LMJudge(model, prompts, with_probs=judging.probs)
-    if not judging.fast:
-        return model
-    fast, band = load_fast_judge(judging.fast, judging.band)
-    return CascadeJudge(fast, model, band, judging.explain)
+    if judging.explain and not judging.critiques:
+        raise InputError("--no-critique: a revision follows the critique; leave the option out")
+    options = JudgeOptions(prompt_set(judging.prompts), critiques=judging.critiques, with_probs=judging.probs)
+    return open_judge(model, options, judging.fast or "", judging.band, judging.explain)
 
 
 def open_assessor(
@@ -276,7 +269,7 @@ def open_assessor(
     folder = tempfile.TemporaryDirectory()
     toolbox = evidence_toolbox(documents, folder.name)  # files first: models take long to open
     model = _open_model(judging.model)
-    if _is_classifier(model):
+    if not _can_write(model):
         raise InputError(
             f"{judging.model}: a classifier, which judges and cannot write; "
             "give it as --judge, and a language model as --model"
@@ -492,9 +485,9 @@ def judge(
 
 
 def _two_way(model: AnyModel) -> bool:
-    from fence_nb.judging.cross_encoder import is_cross_encoder
+    from fence_nb.judging.judges import kind_of_judge
 
-    return isinstance(model, PathLike) and is_cross_encoder(str(model))
+    return isinstance(model, PathLike) and kind_of_judge(model).ways == 2
 
 # %% ../../nbs/app/08_commands.ipynb #22c58aae
 @dataclass(frozen=True, repr=False)
@@ -886,10 +879,9 @@ def judge_command(
 
 
 def _tell_sure(judged: JudgedClaims, fast: str) -> None:
-    from fence_nb.judging.cascade import WordJudge
-    from fence_nb.judging.cross_encoder import CrossEncoderJudge, is_cross_encoder
+    from fence_nb.judging.judges import kind_of_judge
 
-    first = CrossEncoderJudge.named(fast) if is_cross_encoder(fast) else WordJudge.name
+    first = kind_of_judge(fast).signature(fast)
     sure = sum(j.judge == first for j in judged.judgments.values())
     print(f"{sure} of {len(judged.given)} claims were sure for {first}", file=sys.stderr)
 

@@ -22,7 +22,6 @@ from ..core.work import work_of
 from ..corpora.registry import SETS
 from ..corpora.splits import split_groups
 from ..domains.domain import open_domain
-from ..domains.services import open_model
 from ..evidence.tools import Toolbox
 from fence_nb.fence.augment import (
     augment_critiques,
@@ -44,13 +43,14 @@ from fence_nb.judging.calibration import (
     word_overlap,
 )
 from ..judging.cross_encoder import CrossEncoderJudge, load_reading, save_reading, train_cross_encoder
-from ..judging.judge import LMJudge
+from ..judging.judges import open_judge
 from ..judging.prompts import prompt_set
 from ..models.train import TrainArgs, train_sft
 from ..results.cards import data_card, model_card
 from ..results.figures import calibration_pictures, plot_reliability
 from ..results.scores import judge_summary, measure
 from ..results.statistics import bootstrap_ci
+from .components import judge_options
 
 # %% ../../nbs/app/02_evaluator.ipynb #9fb0071c
 def prepare_base(
@@ -281,10 +281,7 @@ def test_evaluator(
     "Judge the test claims on their own documents and compare with people: three labels where people gave three, else two."
 
     def open():
-        if p.evaluator == "crossencoder":
-            return (CrossEncoderJudge(p.place(model)),)
-        lm = open_model(p, model)
-        return (LMJudge(lm, prompt_set(p.prompts), p.critique_tokens, with_probs=lm.has_logprobs),)
+        return (open_judge(p.place(model), judge_options(p)),)
 
     def do(examples, judge):
         judgments, failures = judge.judge([(as_claim(e), e.documents) for e in examples])

@@ -295,7 +295,7 @@ def test_stage_with_a_stand_in(examples, tmp_path, monkeypatch):
     p, train, test = examples
     p = p.model_copy(update={"bootstrap": 20})
     test = test[::5]
-    monkeypatch.setattr(stages, "CrossEncoderJudge", Odd)
+    monkeypatch.setattr(stages, "open_judge", lambda folder, options: Odd(folder))
     models = {}
     for v in stages.variants(p):
         save_reading(tmp_path / v, Reading(temperature=2.0, threshold=0.6, held=9))

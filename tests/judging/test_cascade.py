@@ -3,7 +3,10 @@
 import json
 import random
 
+import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from fence_nb.app.cli import main
 from fence_nb.core.records import Claim, Document, InputError, Judgment, Label
@@ -15,10 +18,10 @@ from fence_nb.judging.cascade import (
     choose_band,
     fit_word_judge,
     learn_fast_judge,
-    load_fast_judge,
     word_features,
 )
 from fence_nb.judging.judge import LMJudge, ScoreJudge
+from fence_nb.judging.judges import open_fast_judge
 from fence_nb.judging.prompts import TERSE, verdict
 from fence_nb.models.interface import ScriptedLM
 from fence_nb.models.local import TransformersLM
@@ -63,8 +66,9 @@ def test_accuracy_holds_on_the_claims_it_was_chosen_on():
     for accuracy in (0.8, 0.9, 0.95):
         band = choose_band(js, labels, accuracy)
         for yes in (True, False):
-            sure = [(j, l) for j, l in zip(js, labels) if band.sure(j) and j.label.supported == yes]
-            assert sure and sum(j.label == l for j, l in sure) / len(sure) >= accuracy
+            pairs = zip(js, labels, strict=True)
+            right = [j.label == label for j, label in pairs if band.sure(j) and j.label.supported == yes]
+            assert right and sum(right) / len(right) >= accuracy
 
 
 def test_a_judge_that_is_always_wrong_is_never_sure():
@@ -113,7 +117,7 @@ def test_documents_of_others_count_apart():
 
 def test_kept_and_loaded(learned, tmp_path):
     folder, fast, band = learned
-    again, b = load_fast_judge(folder)
+    again, b = open_fast_judge(folder)
     items, _ = judged("evaluator_test", 60)
     assert b == band and [j.label for j in again.judge(items)[0]] == [j.label for j in fast.judge(items)[0]]
     (tmp_path / "words.safetensors").write_bytes((folder / "words.safetensors").read_bytes()[:100])
@@ -121,7 +125,43 @@ def test_kept_and_loaded(learned, tmp_path):
         WordJudge.load(tmp_path)
     (tmp_path / "words.safetensors").write_bytes((folder / "words.safetensors").read_bytes())
     with pytest.raises(InputError, match="band.json"):
-        load_fast_judge(tmp_path)
+        open_fast_judge(tmp_path)
+
+
+def plain_fit(items, labels, names, hold=1e-4):
+    "The same model by gradient steps written out here: cross-entropy and a pull towards 0."
+    rows = [word_features(c.text, docs) for c, docs in items]
+    used = sorted({k for row in rows for k in row})
+    column = {k: i for i, k in enumerate(used)}
+    x = np.zeros((len(items), len(used) + 1))
+    x[:, -1] = 1
+    for i, row in enumerate(rows):
+        x[i, [column[k] for k in row]] = 1
+    gold = np.array([[label.value == name for name in names] for label in labels], float)
+
+    def loss(flat):
+        w = flat.reshape(-1, len(names))
+        logp = log_softmax(x @ w, axis=1)
+        slope = x.T @ (np.exp(logp) - gold) / len(x) + hold * w
+        return -(logp * gold).sum(1).mean() + hold / 2 * (w**2).sum(), slope.ravel()
+
+    w = minimize(loss, np.zeros(x.shape[1] * len(names)), jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    return used, w.reshape(-1, len(names))
+
+
+@pytest.mark.parametrize("ways", [2, 3])
+def test_fitted_as_by_hand(ways):
+    items, labels = judged("evaluator", 400)
+    if ways == 2:
+        labels = [Label.SUPPORTED if label.supported else Label.CONTRADICTORY for label in labels]
+    fast = fit_word_judge(items, labels)
+    used, w = plain_fit(items, labels, fast.labels)
+    slow = WordJudge(fast.labels, np.zeros_like(fast.weights))
+    slow.weights[[*used, -1]] = w
+    held = judged("evaluator_test", 200)[0]
+    pairs = list(zip(fast.judge(held)[0], slow.judge(held)[0], strict=True))
+    assert sum(a.label == b.label for a, b in pairs) >= 198
+    assert max(abs(a.probs["Supported"] - b.probs["Supported"]) for a, b in pairs) < 0.05
 
 
 def test_one_label_teaches_nothing():
@@ -154,10 +194,10 @@ def test_command_line(tmp_path, capsys):
     )
     model = ["--model", "data/mini/base", "--prompts", "terse"]
     assert main(["judge", str(file), *model, "--no-critique", "--learn", str(fast), "--accuracy", "0.6"]) == 0
-    lines = [json.loads(l) for l in capsys.readouterr().out.splitlines()]
-    assert len(lines) == 60 and not any(l["critique"] for l in lines)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 60 and not any(line["critique"] for line in lines)
     assert main(["judge", str(file), *model, "--no-critique", "--fast", str(fast), "--band", "0.5,0.5"]) == 0
     out, err = capsys.readouterr()
-    assert {json.loads(l)["judge"] for l in out.splitlines()} == {"words"} and "60 of 60 claims were sure" in err
+    assert {json.loads(line)["judge"] for line in out.splitlines()} == {"words"} and "60 of 60 claims were sure" in err
     assert main(["judge", str(file), *model, "--fast", str(tmp_path / "nowhere")]) == 2
     assert "learn it again" in capsys.readouterr().err
