@@ -9,10 +9,13 @@ __all__ = ['best_sentences', 'word_share', 'read_windows', 'mark_claim', 'balanc
 import math
 import random
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from ..core.records import InputError, JudgedClaim
-from ..core.text import sentence_spans, words
+from ..core.text import sentence_spans
+from ..core.text import words as words_of
 
 # %% ../../nbs/judging/04_windows.ipynb #35b6fb06
 _recent = lru_cache(maxsize=2048)  # a document is read for many claims
@@ -20,40 +23,51 @@ _recent = lru_cache(maxsize=2048)  # a document is read for many claims
 
 @_recent
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(words(text, ascii_only=True))
+    return tuple(words_of(text, ascii_only=True))
 
 
 @_recent
 def _grams(text: str) -> frozenset:
-    w = _words(text)
-    return frozenset((*w, *zip(w, w[1:])))
+    "Words and pairs of neighbouring words."
+    sequence = _words(text)
+    return frozenset((*sequence, *pairwise(sequence)))
 
 
 @_recent
-def _sentences(text: str, words: int) -> tuple[str, ...]:
-    "Sentences; those of more than `words` words in pieces."
-    cut = [text[start:end].split() for start, end in sentence_spans(text, "stops")]
-    return tuple(" ".join(s[i : i + words]) for s in cut for i in range(0, len(s), words))
+def _sentences(text: str, limit: int) -> tuple[str, ...]:
+    "Sentences; those of more than `limit` words in pieces."
+    pieces = []
+    for start, end in sentence_spans(text, "stops"):
+        sequence = text[start:end].split()
+        pieces += [" ".join(sequence[i : i + limit]) for i in range(0, len(sequence), limit)]
+    return tuple(pieces)
 
 
 @_recent
-def _held(sentences: tuple[str, ...]) -> tuple[list[frozenset], Counter]:
-    "Words and pairs of words of each sentence, and in how many sentences each stands."
-    held = [_grams(s) for s in sentences]
-    return held, Counter(x for h in held for x in h)
+def _grams_of_sentences(sentences: tuple[str, ...]) -> tuple[list[frozenset], Counter]:
+    "The grams of each sentence, and in how many sentences each stands."
+    grams_by_sentence = [_grams(sentence) for sentence in sentences]
+    spread = Counter()
+    for grams in grams_by_sentence:
+        spread.update(grams)
+    return grams_by_sentence, spread
 
-
+# %% ../../nbs/judging/04_windows.ipynb #2abe0149
 def _scores(claim: str, sentences: tuple[str, ...]) -> list[float]:
-    "What each sentence shares with the claim."
-    wanted, (held, spread) = _grams(claim), _held(sentences)
-    return [
-        math.fsum(1 / spread[x] for x in h & wanted) / math.sqrt(5 + len(h)) if h else -1.0 for h in held
-    ]  # without words it is no evidence
+    "What each sentence shares with the claim; one without words is no evidence."
+    wanted = _grams(claim)
+    grams_by_sentence, spread = _grams_of_sentences(sentences)
+    scores = []
+    for grams in grams_by_sentence:
+        shared = math.fsum(1 / spread[gram] for gram in grams & wanted)
+        scores.append(shared / math.sqrt(5 + len(grams)) if grams else -1.0)
+    return scores
 
 
-def _best(score: list[float], sentences: list[str], words: int) -> list[int]:
-    kept, left = [], words
-    for i in sorted(range(len(sentences)), key=lambda i: (-score[i], i)):
+def _best(scores: list[float], sentences: Sequence[str], limit: int) -> list[int]:
+    "Numbers of the sentences with the highest scores that fit together, in order; one always does."
+    kept, left = [], limit
+    for i in sorted(range(len(sentences)), key=lambda i: (-scores[i], i)):
         size = len(_words(sentences[i]))
         if not kept or size <= left:
             kept.append(i)
@@ -76,34 +90,41 @@ def word_share(
     text: str,  # a document
 ) -> float:  # 0 to 1
     "Share of a claim's words that stand in a document."
-    asked = set(_words(claim))
-    return len(asked & _grams(text)) / max(1, len(asked))
+    claim_words = set(_words(claim))
+    return len(claim_words & _grams(text)) / max(1, len(claim_words))
 
 # %% ../../nbs/judging/04_windows.ipynb #94fdac30
+def _runs(sentences: Sequence[str], limit: int) -> list[list[int]]:
+    "Numbers of neighbouring sentences, in runs of about so many words."
+    runs: list[list[int]] = []
+    size = limit
+    for i, sentence in enumerate(sentences):
+        n = len(_words(sentence))
+        if not runs or (size and size + n > limit):
+            runs.append([])
+            size = 0
+        runs[-1].append(i)
+        size += n
+    return runs
+
+
 def read_windows(
     claim: str,
     text: str,  # a document
     words: int = 60,  # in one window, about
     most: int = 4,  # windows read of one document
-) -> tuple[
-    list[str], bool
-]:  # at least one window, most promising first; whether a part of the document is in none of them
+) -> tuple[list[str], bool]:  # windows, most promising first, at least one; whether a part is in none of them
     "The parts of a document that are read for a claim. Source: ours."
     sentences = _sentences(text, words)
-    runs, size = [], words
-    for i, sentence in enumerate(sentences):
-        n = len(_words(sentence))
-        if not runs or size and size + n > words:
-            runs.append([])
-            size = 0
-        runs[-1].append(i)
-        size += n
+    runs = _runs(sentences, words)
     if len(runs) < 2:
         return [" ".join(sentences) or text], False
-    score = _scores(claim, sentences)
-    best, ranked = _best(score, sentences, words), sorted(runs, key=lambda run: -max(score[i] for i in run))
-    views = [best, *[run for run in ranked if run != best][: most - 1]]
-    return [" ".join(sentences[i] for i in v) for v in views], len({i for v in views for i in v}) < len(sentences)
+    scores = _scores(claim, sentences)
+    best = _best(scores, sentences, words)
+    ranked = sorted(runs, key=lambda run: -max(scores[i] for i in run))
+    windows = [best, *[run for run in ranked if run != best][: most - 1]]
+    is_read = {i for window in windows for i in window}
+    return [" ".join(sentences[i] for i in window) for window in windows], len(is_read) < len(sentences)
 
 # %% ../../nbs/judging/04_windows.ipynb #7f0845c1
 def mark_claim(
@@ -111,33 +132,36 @@ def mark_claim(
     text: str,  # the whole document
 ) -> str:  # the claim with [ new words ] and bars | at breaks
     "Show where the words of a claim depart from a document. Source: ours."
-    known, last, out = _grams(text), "", []
+    document_grams = _grams(text)
+    last = ""
+    marked = []
     for token in claim.split():
-        w = _words(token)
-        if w and last and (last, w[0]) not in known:
-            out.append("|")
-        out.append(token if known.issuperset(w) else f"[ {token} ]")
-        last = w[-1] if w else last
-    return " ".join(out)
+        token_words = _words(token)
+        if token_words and last and (last, token_words[0]) not in document_grams:
+            marked.append("|")
+        marked.append(token if document_grams.issuperset(token_words) else f"[ {token} ]")
+        last = token_words[-1] if token_words else last
+    return " ".join(marked)
 
 # %% ../../nbs/judging/04_windows.ipynb #a516b0b3
 def balanced_sample(
-    records: list[JudgedClaim],  # training claims of one or more sets
+    records: Sequence[JudgedClaim],  # training claims of one or more sets
     n: int,  # about how many to draw; 0: as many as there are
     seed: int = 0,
 ) -> list[JudgedClaim]:  # shuffled; the same number for each set and label
     "Draw equally from every (set, supported or not). Raises: `InputError` if only one label occurs."
-    cells = defaultdict(list)
-    for r in records:
-        cells[r.corpus, r.supported].append(r)
-    if len({good for _, good in cells}) < 2:
+    records_by_cell = defaultdict(list)
+    for record in records:
+        records_by_cell[record.corpus, record.supported].append(record)
+    if len({supported for _, supported in records_by_cell}) < 2:
         raise InputError(
             f"{len(records)} training claims, all with one label; a judge needs both supported claims and others"
         )
-    rng, out = random.Random(seed), []
-    share = max(1, (n or len(records)) // len(cells))
-    for rows in cells.values():
+    rng = random.Random(seed)
+    share = max(1, (n or len(records)) // len(records_by_cell))
+    sample = []
+    for rows in records_by_cell.values():
         rng.shuffle(rows)
-        out += (rows * math.ceil(share / len(rows)))[:share]
-    rng.shuffle(out)
-    return out
+        sample += (rows * math.ceil(share / len(rows)))[:share]
+    rng.shuffle(sample)
+    return sample

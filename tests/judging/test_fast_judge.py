@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fence_nb.core.records import Claim, Document, InputError, JudgedClaim
 from fence_nb.judging.cross_encoder import (
-    READING,
+    READING_FILE,
     CrossEncoderJudge,
     load_reading,
     resolve_base,
@@ -109,10 +109,10 @@ def test_unknown_base(base):
     ],
 )
 def test_damaged_reading(tmp_path, written, words):
-    (tmp_path / READING).write_text(written)
+    (tmp_path / READING_FILE).write_text(written)
     with pytest.raises(InputError, match=re.escape(words)) as e:
         load_reading(tmp_path)
-    assert "\n" not in str(e.value) and READING in str(e.value)
+    assert "\n" not in str(e.value) and READING_FILE in str(e.value)
 
 
 @pytest.fixture(scope="module")
