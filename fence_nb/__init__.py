@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 _DOOR = {
     "fence_nb.app.commands": ("judge", "score", "revise", "JudgedClaims", "ScoredAnswers", "RevisedAnswers"),
+    "fence_nb.judging.judges": ("open_judge", "JudgeOptions"),
     "fence_nb.models.local": ("open_lm",),
     "fence_nb.core.records": (
         "Claim",

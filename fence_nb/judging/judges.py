@@ -82,9 +82,10 @@ def kind_of_judge(
 # %% ../../nbs/judging/09_judges.ipynb #b42299af
 def as_judge(
     model: LanguageModel | Judge,
-    options: JudgeOptions = JudgeOptions(),  # noqa: B008, it is frozen
+    options: JudgeOptions | None = None,  # None: the defaults
 ) -> Judge:
     "A judge as it is, or a language model as a judge. Raises: `InputError` when it cannot do without critiques."
+    options = options or JudgeOptions()
     is_judge = isinstance(model, Judge)
     if not options.critiques:
         if is_judge or not model.has_logprobs:
@@ -109,15 +110,15 @@ def open_fast_judge(
 # %% ../../nbs/judging/09_judges.ipynb #aa28799a
 def open_model_or_judge(
     spec: PathLike,  # a folder, a hub name, or URL#MODEL
-    options: JudgeOptions = JudgeOptions(),  # noqa: B008, it is frozen
+    options: JudgeOptions | None = None,  # None: the defaults
 ) -> LanguageModel | Judge:
     "What a name stands for. Raises: `InputError` when it cannot be opened."
-    return kind_of_judge(spec).open(str(spec), options)
+    return kind_of_judge(spec).open(str(spec), options or JudgeOptions())
 
 
 def open_judge(
     model: PathLike | LanguageModel | Judge,  # a folder, a hub name, URL#MODEL, or an open model
-    options: JudgeOptions = JudgeOptions(),  # noqa: B008, it is frozen
+    options: JudgeOptions | None = None,  # None: the defaults
     fast: PathLike = "",  # a judge that is asked first; empty: none
     band: str = "",  # LOW,HIGH between which it is unsure; empty: its folder's own
     explain: bool = False,  # what is not supported needs a critique, so the fast judge does not settle it

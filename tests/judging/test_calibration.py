@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
 
 from fence_nb.core.records import Document, InputError, JudgedClaim
 from fence_nb.judging.calibration import (
@@ -41,8 +42,19 @@ def claim(i, good, corpus="a", text="It rained."):
 
 @quick
 @given(some)
+def test_bins_are_those_of_scikit_learn(rows):
+    p, gold = zip(*rows, strict=True)
+    p = [min(x + 1e-3, 1.0) if (x * 10) % 1 < 1e-6 else x for x in p]  # the two differ on the edges of bins alone
+    supported, probability = calibration_curve(gold, p, n_bins=10)
+    bins = reliability(p, gold)
+    assert np.allclose([b["probability"] for b in bins], probability)
+    assert np.allclose([b["supported"] for b in bins], supported)
+
+
+@quick
+@given(some)
 def test_calibration_error_is_a_mean_distance(rows):
-    p, gold = zip(*rows)
+    p, gold = zip(*rows, strict=True)
     bins = reliability(p, gold)
     assert sum(b["claims"] for b in bins) == len(p) and all(0 <= b["supported"] <= 1 for b in bins)
     assert 0 <= calibration_error(p, gold) <= 100
@@ -54,7 +66,7 @@ def test_calibration_error_is_a_mean_distance(rows):
 @given(st.lists(prob, min_size=2, max_size=20), st.floats(0.1, 10))
 def test_temperature_keeps_order_and_can_be_undone(ps, t):
     out = sharpen(ps, t)
-    rising = [x for _, x in sorted(zip(ps, out))]
+    rising = [x for _, x in sorted(zip(ps, out, strict=True))]
     assert all(0 <= x <= 1 for x in out) and rising == sorted(rising)
     assert np.allclose(log_odds(sharpen(out, 1 / t)), log_odds(ps), atol=1e-3) or t < 1  # very sharp ones are clipped
 
@@ -68,8 +80,9 @@ def test_temperature_is_the_best_one():
         t = fit_temperature(p, gold)
         assert abs(t / true - 1) < 0.12
         assert calibration_error(sharpen(p, t), gold) < 4
-        nll = lambda t: np.mean(np.logaddexp(0, -np.where(gold, 1, -1) * log_odds(p) / t))
-        assert nll(t) <= min(nll(t * 1.05), nll(t / 1.05)) + 1e-9
+        margins = np.where(gold, 1, -1) * log_odds(p)
+        losses = [np.logaddexp(0, -margins / near).mean() for near in (t, t * 1.05, t / 1.05)]
+        assert losses[0] <= min(losses[1:]) + 1e-9
 
 
 def test_temperature_of_a_perfect_judge_is_finite():
@@ -84,8 +97,12 @@ def test_threshold_is_the_best_one(rows):
     records, ps = [claim(i, g, c) for i, (_, g, c) in enumerate(rows)], [p for p, *_ in rows]
 
     def gain(t):
-        sets = [[(r.supported, bool(p > t)) for r, p in zip(records, ps) if r.corpus == c] for c in "ab"]
-        return [balanced_accuracy(*map(list, zip(*s))) for s in sets if len({g for g, _ in s}) == 2]
+        gains = []
+        for corpus in "ab":
+            said = [(r.supported, bool(p > t)) for r, p in zip(records, ps, strict=True) if r.corpus == corpus]
+            if len({gold for gold, _ in said}) == 2:
+                gains.append(balanced_accuracy(*map(list, zip(*said, strict=True))))
+        return gains
 
     if not gain(0.5):
         with pytest.raises(InputError, match="no set has both labels"):
@@ -241,26 +258,33 @@ def examples(shared):
     return p, claims.train, claims.test
 
 
+def groups(rows):
+    return {e.group for e in rows}
+
+
+def runs_of_twelve(example):
+    "All runs of twelve words in the documents of an example."
+    runs = set()
+    for document in example.documents:
+        words = document.text.lower().split()
+        runs.update(tuple(words[i : i + 12]) for i in range(len(words) - 11))
+    return runs
+
+
 def test_nothing_is_both_trained_and_tested_on(examples):
     from fence_nb.app.evaluator import kept_apart, test_parts
 
     p, train, test = examples
-    groups = lambda rows: {e.group for e in rows}
     assert not groups(train) & groups(test)
     assert {e.corpus for e in train} == set(p.corpora) and {e.corpus for e in test} == {*p.corpora, *p.unseen_corpora}
     fit, held = kept_apart(p, train)
-    assert (
-        not groups(fit) & groups(held)
-        and len(fit) + len(held) == len(train)
-        and {e.corpus for e in held} == set(p.corpora)
-    )
+    assert not groups(fit) & groups(held) and len(fit) + len(held) == len(train)
+    assert {e.corpus for e in held} == set(p.corpora)
     parts = test_parts(p, test)
     assert {e.corpus for e in parts["sets"]} == set(p.unseen_corpora) and parts["left_out"] == parts["documents"]
-    words = lambda e: {
-        tuple(w[i : i + 12]) for d in e.documents for w in [d.text.lower().split()] for i in range(len(w) - 11)
-    }
-    seen = set().union(*map(words, train))
-    near = [e for e in test if e.corpus in p.unseen_corpora and len(words(e) & seen) > 0.3 * max(1, len(words(e)))]
+    seen = set().union(*map(runs_of_twelve, train))
+    new = [(e, runs_of_twelve(e)) for e in test if e.corpus in p.unseen_corpora]
+    near = [e for e, runs in new if len(runs & seen) > 0.3 * max(1, len(runs))]
     assert near == [], "a document of a set never seen is in training"
 
 

@@ -239,7 +239,7 @@ def test_a_killed_training_goes_on(tmp_path, monkeypatch):
     scores = [
         CrossEncoderJudge(tmp_path / n, "cpu").score([(r.claim, r.documents) for r in rows]) for n in ("one", "two")
     ]
-    assert all(abs(a - b) < 2e-3 for a, b in zip(*scores))
+    assert all(abs(a - b) < 2e-3 for a, b in zip(*scores, strict=True))
 
 
 def test_same_seed_same_judge(tmp_path):

@@ -186,7 +186,7 @@ def test_each_public_judge_is_opened_once_for_all_arms(small, tmp_path, monkeypa
 
 
 def test_a_judge_without_a_template_can_be_opened(small, tmp_path, monkeypatch):
-    "The public judges have none. The miniature model knows no yes or no, so each reply is a failure and none a verdict."
+    "The public judges have none. The miniature model knows no yes or no, so each reply is a failure, not a verdict."
     folder = tmp_path / "judge"
     shutil.copytree(small.base_model, folder)
     (folder / "chat_template.jinja").unlink(missing_ok=True)
