@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['READING_FILE', 'resolve_base', 'Reading', 'save_reading', 'load_reading', 'train_cross_encoder', 'is_cross_encoder',
-           'CrossEncoderJudge']
+           'CrossEncoder', 'CrossEncoderJudge']
 
 # %% ../../nbs/judging/05_cross_encoder.ipynb #f82cfaf1
 import importlib.util
@@ -163,6 +163,29 @@ def _training_rows(pairs: list[tuple[str, str]], supported: list[bool], tokenize
     return Dataset.from_dict({**tokens, "labels": [[float(s)] for s in supported]}).select(order)
 
 # %% ../../nbs/judging/05_cross_encoder.ipynb #25fd2087
+def _training_arguments(work: Path, lr: float, batch: int, seed: int, save_steps: int) -> Any:
+    import torch
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=1,
+        per_device_train_batch_size=batch,
+        learning_rate=lr,
+        warmup_steps=0.1,
+        weight_decay=0.01,
+        bf16=_is_bf16_fast("amx_bf16"),
+        use_cpu=not torch.cuda.is_available(),
+        train_sampling_strategy="sequential",
+        logging_steps=20,
+        save_steps=save_steps,
+        save_total_limit=1,
+        report_to="none",
+        seed=seed,
+        dataloader_pin_memory=False,
+    )
+
+
 def _publish(folders: _TrainingFolders, model: Any, tokenizer: Any, reading: Reading, record: dict) -> None:
     "All files of the judge at once, and the working folder goes."
     ready = folders.work / "ready"
@@ -192,8 +215,7 @@ def train_cross_encoder(
         return json.loads(folders.record.read_text())
     need("local", "torch", "transformers", "accelerate")
     need("train", "datasets")
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments, set_seed
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, set_seed
 
     usable = [record for record in train if record.documents]
     drawn = balanced_sample(usable, round(epochs * (claims or len(usable))), seed)
@@ -208,23 +230,7 @@ def train_cross_encoder(
             problem_type="multi_label_classification",  # cross-entropy on one output
         )
     rows = _training_rows(pairs, [record.supported for record in drawn], tokenizer, batch, seed)
-    args = TrainingArguments(
-        output_dir=str(folders.work),
-        num_train_epochs=1,
-        per_device_train_batch_size=batch,
-        learning_rate=lr,
-        warmup_steps=0.1,
-        weight_decay=0.01,
-        bf16=_is_bf16_fast("amx_bf16"),
-        use_cpu=not torch.cuda.is_available(),
-        train_sampling_strategy="sequential",
-        logging_steps=20,
-        save_steps=save_steps,
-        save_total_limit=1,
-        report_to="none",
-        seed=seed,
-        dataloader_pin_memory=False,
-    )
+    args = _training_arguments(folders.work, lr, batch, seed, save_steps)
     trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
     result = trainer.train(resume_from_checkpoint=folders.has_checkpoint())
     record = {"claims": len(drawn), "steps": result.global_step, "loss": round(result.training_loss, 4)}
@@ -274,17 +280,9 @@ def _parts_by_length(lengths: list[int], tokens: int) -> list[list[int]]:
         parts[-1].append(k)
     return parts
 
-
-@dataclass
-class _Scores:
-    "What the model said to the windows of one claim."
-
-    logits: list[float] = field(default_factory=list)
-    is_cut: bool = False  # a part of the documents was not read
-
 # %% ../../nbs/judging/05_cross_encoder.ipynb #cb495f67
-class CrossEncoderJudge:
-    "A trained cross-encoder as a judge of (claim, documents)."
+class CrossEncoder:
+    "A trained classifier of (marked claim, evidence)."
 
     def __init__(
         self,
@@ -357,6 +355,18 @@ class CrossEncoderJudge:
             for name, values in shorter.items():
                 inputs[name][k] = values
         return inputs, cut
+
+# %% ../../nbs/judging/05_cross_encoder.ipynb #39dd58ef
+@dataclass
+class _Scores:
+    "What the model said to the windows of one claim."
+
+    logits: list[float] = field(default_factory=list)
+    is_cut: bool = False  # a part of the documents was not read
+
+
+class CrossEncoderJudge(CrossEncoder):
+    "A trained cross-encoder as a judge of (claim, documents)."
 
     def _read_windows(self, claims_documents: list[tuple[str, list[Document]]], desc: str) -> list[_Scores]:
         "The scores of all windows of each claim."
