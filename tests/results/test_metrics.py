@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fence_nb.judging.truthfulqa import multiple_choice
 from fence_nb.results.scores import facts_summary, median_claims, safe_f1, truth_info
 from fence_nb.results.statistics import compare_arms, holm
-from fence_nb.results.study import Answer, measures
+from fence_nb.results.study import Answer, answer_measures
 
 quick = settings(max_examples=80, deadline=None)
 labels = st.lists(st.lists(st.sampled_from([True, False, None]), max_size=6), min_size=1, max_size=6)
@@ -17,7 +17,7 @@ labels = st.lists(st.lists(st.sampled_from([True, False, None]), max_size=6), mi
 
 def share(ls, refusals: str) -> float | None:
     "Share of facts; a refusal is left out (skip) or counts 0 (zero)."
-    measure = measures(2)["facts_pct" if refusals == "skip" else "facts_zero_pct"]
+    measure = answer_measures(2)["facts_pct" if refusals == "skip" else "facts_zero_pct"]
     values = [v for x in ls if (v := measure(Answer("q", x))) is not None]
     return sum(values) / len(values) if values else None
 

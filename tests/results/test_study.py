@@ -17,7 +17,7 @@ from fence_nb.core.records import Claim, Judgment, Label, Prompt, Response
 from fence_nb.core.settings import load_profile
 from fence_nb.core.store import read_json, read_records
 from fence_nb.fence.recipes import RECIPES, arm_of, arms_of
-from fence_nb.results.study import differences, figures, read_answers, study_k, with_controls
+from fence_nb.results.study import arm_figures, differences, read_answers, study_k, with_controls
 
 ARMS = ",".join([*RECIPES, "fence@dpo_loss=ipo", "fence@mask_true=yes", "fence@rounds=1", "fence@top_k=1"])
 SET = {
@@ -256,9 +256,9 @@ def test_the_study_follows(tested):
         }
     }
     k = study_k(arms)
-    assert all(figures(arms[a], k, n=50) == figures(other[a], k, n=50) for a in arms if a != "facttune") and figures(
-        arms["facttune"], k, n=50
-    ) != figures(other["facttune"], k, n=50)
+    assert all(
+        arm_figures(arms[a], k, n=50) == arm_figures(other[a], k, n=50) for a in arms if a != "facttune"
+    ) and arm_figures(arms["facttune"], k, n=50) != arm_figures(other["facttune"], k, n=50)
     pairs = [("fence", "base"), ("facttune", "base"), ("fence", "facttune")]
     for one, two in zip(differences(arms, pairs, k), differences(other, pairs, k)):
         assert ("facttune" in (one["a"], one["b"])) == (
