@@ -1,8 +1,10 @@
 "The engine against the library's own generate: any questions, any batches, any order."
 
+import itertools
 import random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -65,16 +67,22 @@ tokens = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=40), min_size
 @given(tokens, st.integers(1, 3))
 def test_every_question_stands_in_one_group(rows, keep):
     groups = share_prefixes(rows, keep, least=2)
-    assert sorted(k for _, g in groups for k in g) == list(range(len(rows)))
-    for p, g in groups:
-        assert len({tuple(rows[k][:p]) for k in g}) == 1 and (p == 0 or all(len(rows[k]) - p >= keep for k in g))
+    assert sorted(itertools.chain.from_iterable(members for _, members in groups)) == list(range(len(rows)))
+    for shared, members in groups:
+        assert len({tuple(rows[k][:shared]) for k in members}) == 1
+        assert shared == 0 or all(len(rows[k]) - shared >= keep for k in members)
 
 
 @given(tokens, st.integers(0, 50))
 def test_packed_rows_spell_the_questions(rows, reply):
     packed = pack(rows, reply=reply, room=30)
-    assert {k: r.shared + e for r in packed for k, e in zip(r.of, r.ends)} == dict(enumerate(rows))
-    assert sum(r.size for r in packed) <= sum(map(len, rows)) and all(e for r in packed for e in r.ends)
+    spelled = {}
+    for row in packed:
+        for question, end in zip(row.questions, row.ends, strict=True):
+            spelled[question] = row.shared + end
+            assert end
+    assert spelled == dict(enumerate(rows))
+    assert sum(row.size for row in packed) <= sum(map(len, rows))
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -87,23 +95,27 @@ def test_writes_what_generate_writes(name, budget):
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 20), st.integers(1, 4), st.sampled_from((30, 200, 5000)))
 def test_company_and_order_do_not_matter(seed, n, texts, budget):
-    rows, net = questions(seed, n, texts), NETS["llama"]
+    rows = questions(seed, n, texts)
+    net = NETS["llama"]
     order = random.Random(seed).sample(range(n), n)
-    together, shuffled = engine(net).write(rows, 8), engine(net, budget).write([rows[k] for k in order], 8)
-    assert [together[k].tokens for k in order] == [w.tokens for w in shuffled]
-    a, b = engine(net).weigh(rows, [[5], [6]]), engine(net, budget).weigh([rows[k] for k in order], [[5], [6]])
-    assert max(abs(x - y) for k, q in zip(order, b) for x, y in zip(a[k], q)) < 1e-4
+    shuffled = [rows[k] for k in order]
+    together = engine(net).write(rows, 8)
+    assert [together[k].tokens for k in order] == [w.tokens for w in engine(net, budget).write(shuffled, 8)]
+    weights = np.array(engine(net).weigh(rows, [[5], [6]]))[order]
+    assert np.abs(weights - engine(net, budget).weigh(shuffled, [[5], [6]])).max() < 1e-4
 
 
 @pytest.mark.parametrize("options", ([[5], [6], [7]], [[5, 9], [6], [7, 8, 9]]))
 @pytest.mark.parametrize("name", NETS)
 def test_weighs_what_the_model_says(name, options):
-    rows, net = questions(3, 12, 3), NETS[name]
-    for r, got in zip(rows, engine(net).weigh(rows, options)):
-        for o, value in zip(options, got):
+    rows = questions(3, 12, 3)
+    net = NETS[name]
+    for row, weights in zip(rows, engine(net).weigh(rows, options), strict=True):
+        for option, weight in zip(options, weights, strict=True):
             with torch.inference_mode():
-                logp = net(torch.tensor([r + o])).logits[0].float().log_softmax(-1)
-            assert abs(value - sum(logp[len(r) + s - 1, t].item() for s, t in enumerate(o))) < 1e-4
+                logprobs = net(torch.tensor([row + option])).logits[0].float().log_softmax(-1)
+            plain = sum(logprobs[len(row) + step - 1, token].item() for step, token in enumerate(option))
+            assert abs(weight - plain) < 1e-4
 
 
 def test_who_looks_back_only_so_far_is_not_packed():
@@ -112,8 +124,10 @@ def test_who_looks_back_only_so_far_is_not_packed():
 
 
 def test_out_of_memory_is_halved_until_it_fits(monkeypatch):
-    net, rows = NETS["llama"], questions(5, 16, 2)
-    want, real = [w.tokens for w in engine(net).write(rows, 6)], type(net).forward
+    net = NETS["llama"]
+    rows = questions(5, 16, 2)
+    want = [w.tokens for w in engine(net).write(rows, 6)]
+    real = type(net).forward
 
     def small(self, input_ids=None, **kw):
         if input_ids.numel() > 150:
@@ -121,8 +135,9 @@ def test_out_of_memory_is_halved_until_it_fits(monkeypatch):
         return real(self, input_ids=input_ids, **kw)
 
     monkeypatch.setattr(type(net), "forward", small)
-    e = engine(net)
-    assert [w.tokens for w in e.write(rows, 6)] == want and e.halved and e.budget < 4096
+    cramped = engine(net)
+    assert [w.tokens for w in cramped.write(rows, 6)] == want
+    assert cramped.halved and cramped.budget < 4096
 
 
 def test_nothing_fits():
@@ -146,7 +161,7 @@ def test_probabilities_on_the_way_are_those_of_a_second_question():
         for e in human_judgments(World(n=300), "evaluator_test", 24, STYLES, 1)
     ]
     replies = lm.generate([judge_prompt(TERSE, c.text, d) for c, d in items], max_new_tokens=48, form=VERDICT)
-    for (c, d), [r] in zip(items, replies):
+    for (c, d), [r] in zip(items, replies, strict=True):
         if not r.logprobs:
             continue
         asked = label_probs(lm, [judge_prompt(TERSE, c.text, d)], [r.text.rpartition("\n")[0].strip()])[0]
@@ -165,5 +180,9 @@ def test_room_on_a_gpu(config, monkeypatch):
     import transformers
 
     model = SimpleNamespace(device=torch.device("cuda"), dtype=torch.bfloat16, config=getattr(transformers, config)())
-    free = lambda n: (monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (n, n)), Engine.room(model))[1]
-    assert free(0) == 2**13 <= free(20 * 2**30) <= free(2**40) == 2**17
+
+    def room(free: int) -> int:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+        return Engine.room(model)
+
+    assert room(0) == 2**13 <= room(20 * 2**30) <= room(2**40) == 2**17
