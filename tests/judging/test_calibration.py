@@ -12,6 +12,7 @@ from sklearn.calibration import calibration_curve
 from fence_nb.core.records import Document, InputError, JudgedClaim
 from fence_nb.judging.calibration import (
     calibration_error,
+    dev_thresholds,
     embedding_cosine,
     fit_temperature,
     log_odds,
@@ -340,3 +341,12 @@ def test_stage_with_a_stand_in(examples, tmp_path, monkeypatch):
     assert rules["always_yes"]["documents"]["mean"]["bacc"] == rules["cosine"]["sets"]["mean"]["tuned"] == 50
     assert rules["word_overlap"]["documents"]["mean"]["tuned"] > 60
     assert not math.isnan(json.loads(json.dumps(found | rules, allow_nan=False))["temperature"])
+
+
+def test_thresholds_of_each_set_come_from_its_dev_half():
+    dev = [claim(i, i > 1, corpus=corpus) for corpus in "ab" for i in range(4)]
+    dev = [record.model_copy(update={"split": "dev"}) for record in dev]
+    probs = [0.1, 0.2, 0.3, 0.9, 0.1, 0.6, 0.8, 0.9]
+    assert dev_thresholds(dev, probs) == pytest.approx({"a": 0.25, "b": 0.7})
+    with pytest.raises(InputError, match="never tuned on the test half"):
+        dev_thresholds([dev[0].model_copy(update={"split": "test"}), *dev[1:]], probs)
