@@ -1,12 +1,12 @@
 "Cards: what the hub and `datasets` read, and what must never be in them."
 
 import ast
-import json
 import re
 import sys
 import types
 
 import pytest
+import yaml
 
 from fence_nb.core.records import (
     Claim,
@@ -58,9 +58,8 @@ def record(method="dpo", origin="/a/machine/path/r5_generator/sft", **more):
 
 
 def front(text: str) -> dict:
-    "The front matter; each line holds JSON, which is YAML too."
-    lines = text.split("---\n")[1].splitlines()
-    return {k: json.loads(v) for k, _, v in (line.partition(": ") for line in lines)}
+    "The front matter, as the hub reads it."
+    return yaml.safe_load(text.split("---\n")[1])
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto", "grpo"])
@@ -150,7 +149,10 @@ def test_the_lines_load_what_lies_there(tmp_path, monkeypatch, adapter):
         (folder / "adapter_config.json").write_text("{}")
     blocks = re.findall(r"```python\n(.*?)```", model_card(folder, record(), {"prompt": 'Say "x".'}).read_text(), re.S)
     asked = []
-    loader = lambda name: types.SimpleNamespace(from_pretrained=lambda where: asked.append((name, where)))
+
+    def loader(name: str) -> types.SimpleNamespace:
+        return types.SimpleNamespace(from_pretrained=lambda where: asked.append((name, where)))
+
     monkeypatch.setitem(
         sys.modules,
         "transformers",
@@ -176,7 +178,11 @@ def test_figures_beside_base(tmp_path):
         and "| supported claims per response | 3.98 | 3.67 |" in text
         and "kto" not in text
     )
+    (index,) = front(text)["model-index"]
+    told = {metric["type"]: metric["value"] for result in index["results"] for metric in result["metrics"]}
+    assert index["name"] == "fence" and told["facts_pct"] == 84.8 and told["refusal_pct"] == 3.6
     none = model_card(tmp_path / "fence", record(), {}, {"fence": {"facts_pct": None}}).read_text()
+    assert "model-index" not in front(none)
     assert "stand in the report" in none
 
 
