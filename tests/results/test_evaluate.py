@@ -49,7 +49,7 @@ def test_bounds(ls):
 @given(labels, st.integers(0, 7))
 def test_a_supported_claim_never_hurts(ls, i):
     i %= len(ls)
-    more = [l + [True] if j == i else l for j, l in enumerate(ls)]
+    more = [x + [True] if j == i else x for j, x in enumerate(ls)]
     assert safe_f1(more, 3) >= safe_f1(ls, 3) - 1e-9
     assert summary(more)["supported_per_response"] > summary(ls)["supported_per_response"]
     if ls[i]:  # a response that had no claims enters the mean, which may lower it
@@ -60,7 +60,7 @@ def test_a_supported_claim_never_hurts(ls, i):
 @quick
 @given(labels, st.randoms(use_true_random=False))
 def test_order_does_not_matter(ls, rng):
-    mixed = [rng.sample(l, len(l)) for l in rng.sample(ls, len(ls))]
+    mixed = [rng.sample(x, len(x)) for x in rng.sample(ls, len(ls))]
     a, b = summary(ls), summary(mixed)
     for key in a:
         if not key.endswith("_ci"):
@@ -81,8 +81,8 @@ def test_penalty_only_lowers(ls):
 @given(labels, st.integers(0, 9), st.integers(0, 5))
 def test_shorter_control(ls, k, seed):
     cut = shorter_control(ls, [k] * len(ls), seed)
-    assert [len(c) for c in cut] == [min(k, len(l)) for l in ls]
-    assert all(c.count(v) <= l.count(v) for c, l in zip(cut, ls, strict=True) for v in (True, False, None))
+    assert [len(c) for c in cut] == [min(k, len(x)) for x in ls]
+    assert all(c.count(v) <= x.count(v) for c, x in zip(cut, ls, strict=True) for v in (True, False, None))
     assert cut == shorter_control(ls, [k] * len(ls), seed)
     assert shorter_control(ls, [99] * len(ls), seed) == ls
 

@@ -1,7 +1,8 @@
 """What holds for the scores of generators and judges whatever the labels are, and what looks as if it did but does not.
 
-One more supported claim never lowers `safe_f1`, `facts_pct` or `supported_per_response`. It never lowers `factscore` either, where the response
-claims something already; a refusal that becomes one supported claim enters FActScore's mean with exp(1 - gamma) and may lower it.
+One more supported claim never lowers `safe_f1`, `facts_pct` or `supported_per_response`. It never lowers `factscore`
+either, where the response claims something already; a refusal that becomes one supported claim enters FActScore's
+mean with exp(1 - gamma) and may lower it.
 """
 
 import math
@@ -96,7 +97,7 @@ def test_without_a_penalty_factscore_is_the_share_of_facts(ls):
 @quick
 @given(labels, st.integers(1, 15))
 def test_full_marks_are_for_all_true_and_enough(ls, k):
-    full = all(x and all(l is True for l in x) and len(x) >= k for x in ls)
+    full = all(x and all(label is True for label in x) and len(x) >= k for x in ls)
     assert (safe_f1(ls, k) >= 100 - EPS) == full
 
 
@@ -177,7 +178,7 @@ def test_a_claim_corrected_never_hurts(drawn, data, gamma, k):
 @quick
 @given(labels, gammas, ks)
 def test_unparsed_counts_as_not_supported(ls, gamma, k):
-    plain = [[l is True for l in x] for x in ls]
+    plain = [[label is True for label in x] for x in ls]
     assert same(factscore(plain, gamma), factscore(ls, gamma)) and safe_f1(plain, k) == safe_f1(ls, k)
     for name in POINTS[:3]:
         assert same(summary(plain)[name], summary(ls)[name])

@@ -66,9 +66,9 @@ def test_policies_agree_where_nobody_refuses(ls):
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_holm(ps, rng):
     found = holm(ps)
-    assert all(p <= q <= 1 for p, q in zip(ps, found))
+    assert all(p <= q <= 1 for p, q in zip(ps, found, strict=True))
     order = sorted(range(len(ps)), key=lambda i: ps[i])
-    assert all(found[a] <= found[b] + 1e-12 for a, b in zip(order, order[1:])), "the order stays"
+    assert all(found[a] <= found[b] + 1e-12 for a, b in zip(order, order[1:], strict=False)), "the order stays"
     assert math.isclose(min(found), min(1, len(ps) * min(ps)), abs_tol=1e-12), "the smallest is Bonferroni's"
     turn = rng.sample(range(len(ps)), len(ps))
     assert sorted(holm([ps[i] for i in turn])) == sorted(found)

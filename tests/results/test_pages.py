@@ -11,7 +11,7 @@ import pytest
 from fence_nb.core.records import Claim, Document, InputError, Judgment, Label, Preference, Prompt, Response, Revision
 from fence_nb.core.store import write_records
 from fence_nb.fence.recipes import RECIPES
-from fence_nb.results.figures import LOOKS, _apart, looks, plot_arms, plot_curves, plot_popularity, plot_sweep
+from fence_nb.results.figures import ARM_STYLES, _apart, arm_styles, plot_arms, plot_curves, plot_popularity, plot_sweep
 from fence_nb.results.html import Figure, choose_pairs, pages_html, pairs_html, write_index, write_page
 from fence_nb.results.paper import results_tables
 from fence_nb.results.report import training_logs, write_report
@@ -137,19 +137,21 @@ def test_tables_of_a_run():
 
 
 def test_twenty_arms_look_unlike_each_other():
-    assert len(ARMS) >= 20 and len(set(looks(ARMS).values())) == len(ARMS)
-    assert all(looks([a, "x"])[a] == (*LOOKS[a], "-") for a in LOOKS), "a known arm looks the same everywhere"
-    assert len(set(looks(f"new {i}" for i in range(40)).values())) == 40
+    assert len(ARMS) >= 20 and len(set(arm_styles(ARMS).values())) == len(ARMS)
+    assert all(arm_styles([a, "x"])[a] == (*ARM_STYLES[a], "-") for a in ARM_STYLES), (
+        "a known arm looks the same everywhere"
+    )
+    assert len(set(arm_styles(f"new {i}" for i in range(40)).values())) == 40
 
 
 def test_colours_can_be_read_on_white():
     def light(c: str) -> float:
         return sum(
             w * (x / 12.92 if x <= 0.03928 else ((x + 0.055) / 1.055) ** 2.4)
-            for w, x in zip((0.2126, 0.7152, 0.0722), (int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)))
+            for w, x in zip((0.2126, 0.7152, 0.0722), (int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)), strict=True)
         )
 
-    assert min(1.05 / (light(c) + 0.05) for c, _ in LOOKS.values()) >= 4.5
+    assert min(1.05 / (light(c) + 0.05) for c, _ in ARM_STYLES.values()) >= 4.5
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 20, 100])
@@ -158,7 +160,7 @@ def test_names_lie_apart_within_the_picture(n):
     out = _apart(values, 0.1, 0.0, 1.0)
     assert min(out) >= -1e-9 and max(out) <= 1 + 1e-9
     ranked = sorted(range(n), key=values.__getitem__)
-    gaps = [out[b] - out[a] for a, b in zip(ranked, ranked[1:])]
+    gaps = [out[b] - out[a] for a, b in zip(ranked, ranked[1:], strict=False)]
     assert all(g >= min(0.1, 1 / max(1, n - 1)) - 1e-9 for g in gaps)
 
 

@@ -1,8 +1,13 @@
-"""Our formulas beside the peers' own code, where it is installed: pip install --no-deps factscore==0.2.0 VeriScore==2.0.3 factool==0.1.3
+"""Our formulas beside the peers' own code, where it is installed:
 
-Their other dependencies (old clients of closed services among them) are not needed for the formulas; what their modules import is replaced by empty stand-ins.
-SAFE (long-form-factuality) and OpenFActScore are not on the registry, so their formulas are checked by hand; OpenFActScore's is FActScore's.
-MiniCheck, the fact checker, is not there either: `minicheck` on the registry is a checker of state machines by others. It has no score over responses.
+    pip install --no-deps factscore==0.2.0 VeriScore==2.0.3 factool==0.1.3
+
+Their other dependencies (old clients of closed services among them) are not needed for the formulas; what their
+modules import is replaced by empty stand-ins.
+SAFE (long-form-factuality) and OpenFActScore are not on the registry, so their formulas are checked by hand;
+OpenFActScore's is FActScore's.
+MiniCheck, the fact checker, is not there either: `minicheck` on the registry is a checker of state machines by
+others. It has no score over responses.
 """
 
 import importlib
@@ -57,7 +62,7 @@ def test_factscore(seed, gamma, monkeypatch):
     scorer._get_score = lambda topic, generation, facts, source: [{"is_supported": f == "True"} for f in facts]
     ls = answers(seed, 20)
     found = scorer.get_score(
-        ["x"] * len(ls), ["y"] * len(ls), gamma=gamma, atomic_facts=[[str(l) for l in x] for x in ls]
+        ["x"] * len(ls), ["y"] * len(ls), gamma=gamma, atomic_facts=[[str(label) for label in x] for x in ls]
     )
     assert factscore(ls, gamma) == pytest.approx(100 * found["score"]), "refusals (facts of None) are left out by both"
     silent = scorer.get_score(["x"] * 2, ["y"] * 2, gamma=gamma, atomic_facts=[["True"], None])
@@ -88,7 +93,7 @@ def test_veriscore_divides_by_zero_where_we_count_zero():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_factool_pools_claims(seed, monkeypatch):
-    "FacTool's share of claims is over all claims at once, so that a long answer weighs more: our supported over claims, and not our facts_pct."
+    "FacTool's share of claims is over all claims at once, so a long answer weighs more; ours is supported over claims."
     if importlib.util.find_spec("factool") is None:
         pytest.skip(WHY.format("factool==0.1.3"))
     stand_ins(
@@ -101,7 +106,7 @@ def test_factool_pools_claims(seed, monkeypatch):
     class Told:
         async def run_with_tool_api_call(self, prompts, responses):
             return [
-                {"claim_level_factuality": [{"factuality": l} for l in x], "response_level_factuality": all(x)}
+                {"claim_level_factuality": [{"factuality": label} for label in x], "response_level_factuality": all(x)}
                 for x in ls
             ]
 
@@ -119,7 +124,7 @@ def test_factool_pools_claims(seed, monkeypatch):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_safe_in_closed_form(seed):
-    "Precision S/n and recall S/K have the harmonic mean 2S/(n + K) while S <= K, and 2S/(n + S) beyond: SAFE's formula, worked out by hand."
+    "Precision S/n and recall S/K have the harmonic mean 2S/(n + K) while S <= K, and 2S/(n + S) beyond."
     ls, k = answers(seed, 12), 5
     assert safe_f1(ls, k) == pytest.approx(100 * sum(2 * sum(x) / (len(x) + max(k, sum(x))) for x in ls) / len(ls))
     assert safe_f1([[True] * 3 + [False]], 4) == 75 and safe_f1([[False] * 3], 4) == 0, (
@@ -128,7 +133,7 @@ def test_safe_in_closed_form(seed):
 
 
 def test_factscore_by_hand():
-    "Shares 1/2, 1 and 3/4 of 2, 5 and 20 claims at gamma 10: 50 e^-4, 100 e^-1 and 75, over three; the fourth says nothing and is left out."
+    "Shares 1/2, 1, 3/4 of 2, 5, 20 claims at gamma 10: 50 e^-4, 100 e^-1, 75, over three; silence is left out."
     ls = [[True, False], [True] * 5, [True] * 15 + [False] * 5, []]
     assert (
         factscore(ls)
@@ -138,6 +143,6 @@ def test_factscore_by_hand():
 
 
 def test_by_hand():
-    "The same formulas without the peers: FActScore of 5 claims of 10 is half, punished by exp(1 - 10/5) at 5 claims; SAFE's F1@4 of 2 in 4."
+    "The same without the peers: FActScore is punished by exp(1 - 10/5) at 5 claims; SAFE's F1@4 of 2 in 4."
     assert factscore([[True] * 5 + [False] * 5]) == 50 and factscore([[True] * 5]) == pytest.approx(100 * np.exp(-1))
     assert safe_f1([[True, True, False, False]], 4) == 50 and safe_f1([[True] * 8], 4) == 100

@@ -251,7 +251,8 @@ def test_the_study_follows(tested):
     other = arms | {
         "facttune": {
             0: [
-                replace(a, labels=[not l for l in a.labels]) if i == 0 else a for i, a in enumerate(arms["facttune"][0])
+                replace(a, labels=[not label for label in a.labels]) if i == 0 else a
+                for i, a in enumerate(arms["facttune"][0])
             ]
         }
     }
@@ -260,7 +261,7 @@ def test_the_study_follows(tested):
         arm_figures(arms[a], k, n=50) == arm_figures(other[a], k, n=50) for a in arms if a != "facttune"
     ) and arm_figures(arms["facttune"], k, n=50) != arm_figures(other["facttune"], k, n=50)
     pairs = [("fence", "base"), ("facttune", "base"), ("fence", "facttune")]
-    for one, two in zip(differences(arms, pairs, k), differences(other, pairs, k)):
+    for one, two in zip(differences(arms, pairs, k), differences(other, pairs, k), strict=True):
         assert ("facttune" in (one["a"], one["b"])) == (
             (one["difference"], one["difference_ci"]) != (two["difference"], two["difference_ci"])
         ), one
@@ -296,8 +297,11 @@ def test_a_judgment_changes_the_pairs_of_its_prompt_alone(study):
         "the other judge said nothing else"
     )
     for name in changed:
-        of = lambda sets: {(q.prompt, q.chosen, q.rejected, q.chosen_score, q.rejected_score) for q in sets[name].pairs}
-        assert {q[0] for q in of(before) ^ of(after)} <= {texts[candidates[judged[0].claim_id]]}
+        one, two = (
+            {(q.prompt, q.chosen, q.rejected, q.chosen_score, q.rejected_score) for q in sets[name].pairs}
+            for sets in (before, after)
+        )
+        assert {q[0] for q in one ^ two} <= {texts[candidates[judged[0].claim_id]]}
 
 
 def test_a_changed_file_reaches_the_stages_after_it(study, tmp_path):

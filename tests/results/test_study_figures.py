@@ -1,4 +1,4 @@
-"What README says of the study holds in the figures that lie in data/mini/study.json (fence run --profile mini-study writes them)."
+"What is said of the study holds in data/mini/study.json, which fence run --profile mini-study writes."
 
 import json
 
@@ -65,11 +65,18 @@ def test_newer_objectives_are_there(study):
 
 
 def test_sweeps_as_told():
-    "Every figure of README's paragraph on sweeps, from data/mini/sweeps.json (fence run --profile mini-sweeps writes it)."
+    "Every figure told of the sweeps, from data/mini/sweeps.json, which fence run --profile mini-sweeps writes."
     found = json.loads((ROOT / "data" / "mini" / "sweeps.json").read_text(encoding="utf-8"))
-    facts = lambda *arms: ", ".join(f"{found['sweeps'][a]['facts_pct']:.1f}" for a in arms)
-    bacc = lambda *names: [f"{found['evaluator_sweeps'][n]['bacc']:.1f}" for n in names]
-    told = next(l for l in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "mini-sweeps`, seed 0" in l)
+
+    def facts(*arms: str) -> str:
+        return ", ".join(f"{found['sweeps'][a]['facts_pct']:.1f}" for a in arms)
+
+    def bacc(*names: str) -> list[str]:
+        return [f"{found['evaluator_sweeps'][n]['bacc']:.1f}" for n in names]
+
+    told = next(
+        line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "mini-sweeps`, seed 0" in line
+    )
     one, two, three = (f"{found['sweeps'][f'fence@rounds={n}']['facts_pct']:.1f}" for n in (1, 2, 3))
     assert (
         f"gives {one} % facts, two {two}, three {three}," in told
