@@ -37,7 +37,7 @@ from fence_nb.core.records import (
 )
 from ..core.store import atomic_write, check_record, chunks, open_lines, records_of_kind, run_resumable
 from ..core.text import sentence_spans
-from ..core.work import Work
+from ..core.work import ChunkWork
 from ..evidence.kb import KnowledgeBase, build_kb, documents_kb
 from ..evidence.tools import Toolbox
 from ..judging.claims import unsplit_sentences
@@ -290,7 +290,7 @@ def _journal_file(journal: PathLike | None, judging: Judging, *parts: Any) -> Pa
     return Path(f"{journal}.{_key(judging.names(), stamps, *parts)}")
 
 
-def _work_through(name: str, pieces: list, work: Work, journal: Path | None) -> list:
+def _work_through(name: str, pieces: list, work: ChunkWork, journal: Path | None) -> list:
     "The records of all pieces."
     if journal is not None:
         return run_resumable(journal, pieces, work, name)
@@ -477,7 +477,7 @@ def judge(
 
     file = _journal_file(journal, judging, "judge", rows)
     pieces = [piece for _, piece in chunks(_together(items), 1000)]
-    records = _work_through("judge", pieces, Work(open_models, do, engine, workers), file)
+    records = _work_through("judge", pieces, ChunkWork(open_models, do, engine, workers), file)
     id_by_claim = {claim.id: row.id for row, (claim, _) in zip(rows, items, strict=True)}
     judgments = {id_by_claim[j.claim_id]: j for j in records_of_kind(records, Judgment)}
     failures = [f.model_copy(update={"item_id": id_by_claim[f.item_id]}) for f in records_of_kind(records, Failure)]
@@ -603,7 +603,7 @@ def score(
 
     file = _journal_file(journal, judging, "score", responses, _stamp(documents))
     pieces = [piece for _, piece in chunks(responses, 100)]
-    records = _work_through("score", pieces, Work(open_models, do, engine, workers), file)
+    records = _work_through("score", pieces, ChunkWork(open_models, do, engine, workers), file)
     claims_by_response: dict[str, list[Claim]] = {r.id: [] for r in responses}
     for claim in records_of_kind(records, Claim):
         claims_by_response[claim.response_id].append(claim)
@@ -728,7 +728,7 @@ def revise(
     options = (rounds, removal, policy, seed)
     file = _journal_file(journal, judging, "revise", responses, _stamp(documents), options)
     pieces = [piece for _, piece in chunks(responses, 50)]
-    records = _work_through("revise", pieces, Work(open_models, do, engine, workers), file)
+    records = _work_through("revise", pieces, ChunkWork(open_models, do, engine, workers), file)
     claims = _unique(records_of_kind(records, Claim))
     drafts = records_of_kind(records, Response)
     revised = {d.parent: d for d in drafts if d.round == rounds}

@@ -18,7 +18,7 @@ import numpy as np
 from ..core.records import Claim, EvaluatorRow, Failure, InputError, JudgedClaim, Judgment, PathLike
 from ..core.settings import Profile
 from ..core.store import atomic_write, chunks, read_records, records_of_kind, run_resumable
-from ..core.work import work_of
+from ..core.work import chunk_work
 from ..corpora.registry import SETS
 from ..corpora.splits import split_groups
 from ..domains.domain import open_domain
@@ -105,7 +105,7 @@ def evaluator_rows(
     return run_resumable(
         path,
         [part for _, part in chunks(train, chunk)],
-        work_of(p, lambda: (domain.teacher(), toolbox, prompt_set(p.prompts)), do),
+        chunk_work(p, lambda: (domain.teacher(), toolbox, prompt_set(p.prompts)), do),
         desc="augment",
     )
 
@@ -288,7 +288,7 @@ def test_evaluator(
         return judgments + failures
 
     records = run_resumable(
-        path, [part for _, part in chunks(test, chunk)], work_of(p, open, do), desc=f"test {Path(path).stem}"
+        path, [part for _, part in chunks(test, chunk)], chunk_work(p, open, do), desc=f"test {Path(path).stem}"
     )
     labels = {r.claim_id: r.label for r in records if isinstance(r, Judgment)}
     ways = 3 if p.evaluator == "lm" and all(e.label for e in test) else 2

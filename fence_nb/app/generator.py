@@ -28,7 +28,7 @@ from fence_nb.core.records import (
 from ..core.settings import Profile
 from ..core.store import chunks, read_records, records_of_kind, run_resumable
 from ..core.text import sentence_spans
-from ..core.work import work_of
+from ..core.work import chunk_work
 from ..corpora.prompts import truthfulqa
 from ..domains.domain import GoldScorer, open_domain, open_toolbox
 from ..domains.services import open_model
@@ -142,7 +142,7 @@ def preference_records(
         return out + [*assess.claims.values(), *assess.documents.values(), *assess.judgments.values()]
 
     jobs = [(1000 * p.seed + k, part) for k, part in chunks(open_domain(p).questions("train"), chunk)]
-    return run_resumable(path, jobs, work_of(p, open, do), desc="preferences")
+    return run_resumable(path, jobs, chunk_work(p, open, do), desc="preferences")
 
 # %% ../../nbs/app/03_generator.ipynb #58b45612
 def self_records(
@@ -168,7 +168,7 @@ def self_records(
 
     jobs = [(1000 * p.seed + k, [r for group in part for r in group]) for k, part in chunks(list(of.values()), chunk)]
     return run_resumable(
-        path, jobs, work_of(p, lambda: (open_model(p, generator), prompt_set(p.prompts)), do), desc="own opinion"
+        path, jobs, chunk_work(p, lambda: (open_model(p, generator), prompt_set(p.prompts)), do), desc="own opinion"
     )
 
 # %% ../../nbs/app/03_generator.ipynb #b4ceedd7
@@ -332,7 +332,7 @@ def test_generator(
         return [*responses, *claims, *documents, *judgments, *failures]
 
     jobs = [(900_000 + 1000 * p.seed + k, part) for k, part in chunks(open_domain(p).questions("test"), chunk)]
-    return run_resumable(path, jobs, work_of(p, open, do), desc=Path(path).stem)
+    return run_resumable(path, jobs, chunk_work(p, open, do), desc=Path(path).stem)
 
 # %% ../../nbs/app/03_generator.ipynb #9c96e07c
 def assessor_of(
@@ -472,7 +472,7 @@ def truthful_answers(
             return sample_responses(p, writer, job[1], p.eval_samples, p.eval_temperatures[0], job[0], arm)
 
         return run_resumable(
-            Path(out) / f"{arm}_answers.jsonl", jobs, work_of(p, lambda: (open_model(p, model),), do), desc=arm
+            Path(out) / f"{arm}_answers.jsonl", jobs, chunk_work(p, lambda: (open_model(p, model),), do), desc=arm
         )  # freed on return: two models of this size need not share a GPU
 
     answers = {arm: answered(arm, model) for arm, model in models.items()}

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fence_nb.app.cli import main
-from fence_nb.core.work import Work
+from fence_nb.core.work import ChunkWork
 
 GOOD = {
     "judge": {"claim": "Ada was born in Torin.", "documents": ["Ada was born in Torin."]},
@@ -352,7 +352,7 @@ def test_a_stopped_command_goes_on(name, endpoint, tmp_path, capsys, monkeypatch
     assert main(argv) == 0
     want, before = out.read_text(), sorted(tmp_path.iterdir())
     out.unlink()
-    calls, whole = [], Work.__call__
+    calls, whole = [], ChunkWork.__call__
 
     def stopped(work, chunk):
         calls.append(chunk)
@@ -360,7 +360,7 @@ def test_a_stopped_command_goes_on(name, endpoint, tmp_path, capsys, monkeypatch
             raise KeyboardInterrupt
         return whole(work, chunk)
 
-    monkeypatch.setattr(Work, "__call__", stopped)
+    monkeypatch.setattr(ChunkWork, "__call__", stopped)
     capsys.readouterr()
     assert main(argv) == 130 and "goes on where it stopped" in capsys.readouterr().err and not out.exists()
     assert main(argv) == 0 and len(calls) == 3  # the first piece was not done again
@@ -379,7 +379,7 @@ def test_other_documents_from_standard_input_start_anew(endpoint, tmp_path, caps
         tmp_path / "out.jsonl",
     )
     argv = ["score", "--responses", answers, "--kb", "-", "--model", endpoint, "--out", str(out)]
-    calls, whole = [], Work.__call__
+    calls, whole = [], ChunkWork.__call__
 
     def stopped(work, chunk):
         calls.append(chunk)
@@ -387,7 +387,7 @@ def test_other_documents_from_standard_input_start_anew(endpoint, tmp_path, caps
             raise KeyboardInterrupt
         return whole(work, chunk)
 
-    monkeypatch.setattr(Work, "__call__", stopped)
+    monkeypatch.setattr(ChunkWork, "__call__", stopped)
     given_in = lambda text: monkeypatch.setattr(
         sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps({"title": "Ada", "text": text}).encode() + b"\n"))
     )

@@ -133,11 +133,11 @@ def test_inside_a_running_loop(endpoint, tmp_path):
 
 
 def test_work_that_was_stopped_goes_on(tmp_path, monkeypatch):
-    from fence_nb.core.work import Work
+    from fence_nb.core.work import ChunkWork
 
     texts = ["Ada Vell was born in Torin.", "Ada Vell won the Zor Prize."]
     given = dict(documents=[PAGE.text], model=example_lm(), probs=False, journal=tmp_path / "kept")
-    pieces, whole = [], Work.__call__
+    pieces, whole = [], ChunkWork.__call__
 
     def stopped(work, piece):
         pieces.append(piece)
@@ -145,7 +145,7 @@ def test_work_that_was_stopped_goes_on(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return whole(work, piece)
 
-    monkeypatch.setattr(Work, "__call__", stopped)
+    monkeypatch.setattr(ChunkWork, "__call__", stopped)
     with pytest.raises(KeyboardInterrupt):
         f.score(texts, **given)
     scored = f.score(texts, **given)

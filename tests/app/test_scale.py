@@ -22,7 +22,7 @@ from fence_nb.core.settings import load_profile
 from fence_nb.domains.domain import open_domain, open_toolbox
 from fence_nb.domains.services import open_model
 from fence_nb.core.store import chunks, read_records, run_resumable
-from fence_nb.core.work import Work
+from fence_nb.core.work import ChunkWork
 
 ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed; the extra `ray` has it")
 
@@ -138,13 +138,13 @@ def slow_work(folder):
 def test_a_killed_worker_loses_nothing(tmp_path):
     (tmp_path / "pids").mkdir()
     found, killed = [], 0
-    work = Work(*slow_work(str(tmp_path / "pids")), engine="ray", workers=2)
+    work = ChunkWork(*slow_work(str(tmp_path / "pids")), engine="ray", workers=2)
     for k, lines in enumerate(work.each(list(range(24)))):
         found += lines.splitlines()
         if k == 3:
             killed = int(next((tmp_path / "pids").iterdir()).name)
             os.kill(killed, signal.SIGKILL)
-    local = [r.model_dump_json() for chunk in range(24) for r in Work(*slow_work(str(tmp_path / "pids")))(chunk)]
+    local = [r.model_dump_json() for chunk in range(24) for r in ChunkWork(*slow_work(str(tmp_path / "pids")))(chunk)]
     assert killed and found == local  # each once, in order
 
 
@@ -153,7 +153,7 @@ def test_a_killed_master_goes_on(tmp_path):
     def do(chunk):
         return [Failure(stage="judge", item_id=f"{chunk}", reason="error")]
 
-    class Stops(Work):
+    class Stops(ChunkWork):
         def each(self, chunks):
             for k, lines in enumerate(super().each(chunks)):
                 if k == 2:
@@ -164,7 +164,7 @@ def test_a_killed_master_goes_on(tmp_path):
         run_resumable(tmp_path / "r.jsonl", list(range(6)), Stops(tuple, do, "ray"))
     asked = []
 
-    class Counts(Work):
+    class Counts(ChunkWork):
         def each(self, chunks):
             asked.extend(chunks)
             return super().each(chunks)
@@ -181,13 +181,13 @@ def test_bad_input_is_one_line(tmp_path):
         raise InputError(f"file {chunk}: wrong; mend it")
 
     with pytest.raises(InputError, match="^file 7: wrong; mend it$"):
-        list(Work(tuple, do, "ray").each([7]))
+        list(ChunkWork(tuple, do, "ray").each([7]))
 
 
 @pytest.mark.skipif(bool(importlib.util.find_spec("ray")), reason="Ray is installed")
 def test_without_ray():
-    with pytest.raises(InputError, match="Ray is not installed"):
-        Work(tuple, list, "ray")
+    with pytest.raises(InputError, match="ray needs the extra 'ray'"):
+        ChunkWork(tuple, list, "ray")
 
 
 def test_an_engine_undoes_nothing(toy):
@@ -212,4 +212,4 @@ def test_nothing_is_opened_for_nothing():
     def never():
         raise AssertionError
 
-    assert list(Work(never, list).each([])) == [] and [*chunks([], 3)] == []
+    assert list(ChunkWork(never, list).each([])) == [] and [*chunks([], 3)] == []
