@@ -57,6 +57,7 @@ from fence_nb.results.paper import (
 )
 
 from ..core.store import atomic_write, read_records
+from ..fence.recipes import BASE_ARM, main_arm
 from .tables import Table, cell, render, value_ci
 
 # %% ../../nbs/results/06_report.ipynb #895708eb
@@ -137,10 +138,9 @@ POPULARITY_PLOTS = {
 
 
 def _popularity_figures(arms: Mapping[str, Mapping], folder: Path) -> list[Figure]:
-    "Base and fence by popularity of the topic, where the run knows it."
-    groups_by_arm = {
-        arm: arms[arm]["by_popularity"] for arm in ("base", "fence") if arms.get(arm, {}).get("by_popularity")
-    }
+    "Base and the main arm by popularity of the topic, where the run knows it."
+    shown = (BASE_ARM, main_arm(arms))
+    groups_by_arm = {arm: arms[arm]["by_popularity"] for arm in shown if arms.get(arm, {}).get("by_popularity")}
     if not groups_by_arm:
         return []
     by_name = {arm: {group["group"]: group for group in groups} for arm, groups in groups_by_arm.items()}
@@ -307,16 +307,17 @@ def report_tiles(
     "The figures at the top of the report."
     arms = metrics.get("generator") or {}
     variants = metrics.get("evaluator") or {}
+    main = main_arm(arms)
     tiles = [
         Tile(
             "Share of facts, %",
-            _change(arms, "base", "fence", "facts_pct"),
-            "base → fence, topics not seen in training",
+            _change(arms, BASE_ARM, main, "facts_pct"),
+            f"base → {main}, topics not seen in training",
         ),
         Tile(
             "Supported claims per response",
-            _change(arms, "base", "fence", "supported_per_response", 2),
-            "base → fence: what the facts cost",
+            _change(arms, BASE_ARM, main, "supported_per_response", 2),
+            f"base → {main}: what the facts cost",
         ),
         Tile(
             "Evaluator, balanced accuracy, %",
@@ -363,17 +364,14 @@ def stage_records(
 
 # %% ../../nbs/results/06_report.ipynb #a89ad510
 def _before_after(records: StageRecords) -> list[dict[str, Any]]:
-    "The same prompts answered by base and by fence: the most popular and the rarest."
+    "The same prompts answered by base and by the main arm: the most popular and the rarest."
     answers = {(response.generator, response.prompt_id): response for response in reversed(records[Response])}
-    both = [
-        prompt
-        for prompt in groups_by_popularity(records)
-        if ("base", prompt) in answers and ("fence", prompt) in answers
-    ]
+    shown = (BASE_ARM, main_arm(dict.fromkeys(response.generator for response in records[Response])))
+    both = [prompt for prompt in groups_by_popularity(records) if all((arm, prompt) in answers for arm in shown)]
     views = []
     for prompt in dict.fromkeys([*both[:1], *both[-1:]]):
-        arms = {arm: _judged_html(with_judgments(answers[arm, prompt], records)) for arm in ("base", "fence")}
-        views.append({"topic": answers["base", prompt].topic or prompt, "arms": arms})
+        arms = {arm: _judged_html(with_judgments(answers[arm, prompt], records)) for arm in shown}
+        views.append({"topic": answers[BASE_ARM, prompt].topic or prompt, "arms": arms})
     return views
 
 
