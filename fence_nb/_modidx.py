@@ -433,6 +433,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'fence_nb/core/settings.py'),
                                         'fence_nb.core.settings.Profile.place': ( 'core/settings.html#profile.place',
                                                                                   'fence_nb/core/settings.py'),
+                                        'fence_nb.core.settings.Profile.settings_file': ( 'core/settings.html#profile.settings_file',
+                                                                                          'fence_nb/core/settings.py'),
                                         'fence_nb.core.settings.Profile.values': ( 'core/settings.html#profile.values',
                                                                                    'fence_nb/core/settings.py'),
                                         'fence_nb.core.settings._is_profile': ( 'core/settings.html#_is_profile',

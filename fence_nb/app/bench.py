@@ -24,7 +24,7 @@ from statistics import median
 from typing import TextIO
 
 from ..core.records import Claim, Document, InputError, Label
-from ..core.settings import find_settings, nearest
+from ..core.settings import load_profile, nearest
 from ..core.store import read_json, write_json
 from ..core.text import sentences
 from ..domains.world import RELATIONS, World, claim_text, document
@@ -35,7 +35,7 @@ from ..judging.windows import mark_claim, read_windows
 from ..models.memory import needed
 from ..models.train import TrainArgs, train_dpo, train_sft, training_speed
 from .launch import StageProgress, execute_notebook
-from .runs import package_versions
+from .runs import package_versions, run_notebooks
 
 # %% ../../nbs/app/06_bench.ipynb #af3e11f3
 def machine() -> dict:  # what a figure depends on; no names of hosts or folders
@@ -567,9 +567,9 @@ def run_benches(
     import papermill
     import torch
 
-    root, relay = find_settings().parent, relay or sys.stderr
+    root, relay = load_profile("mini").root, relay or sys.stderr
     out = Path(out).resolve() if out else root / "data" / "runs" / "bench"
-    found = {f.stem: f for f in sorted((root / "nbs" / "bench").glob("[bg][0-9]*.ipynb"))}
+    found = run_notebooks(root, "[bg]", "bench")
     for n in names:
         if not any(f == n or f.split("_")[0] == n for f in found):
             raise InputError(f"bench: no benchmark {n!r}; {nearest(n, found)}")

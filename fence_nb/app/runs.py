@@ -50,10 +50,11 @@ def notebook_fingerprint(
 def run_notebooks(
     root: PathLike,  # the folder of settings.ini
     letter: str = "r",  # `r`: stages of a run; `s`: studies over several runs
+    folder: str = "runs",  # runs | bench
 ) -> dict[str, Path]:  # name -> file, in order; empty when there are none
     "The run notebooks of the repository, or else those that the package carries."
     for home in (Path(root), PACKAGED):
-        files = sorted((home / "nbs" / "runs").glob(f"{letter}[0-9]*.ipynb"))
+        files = sorted((home / "nbs" / folder).glob(f"{letter}[0-9]*.ipynb"))
         if files:
             return {f.stem: f for f in files}
     return {}

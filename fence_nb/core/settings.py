@@ -173,6 +173,12 @@ class Profile(BaseModel):
         values = self.__dict__ | self.__dict__["options"]  # looked up here, they do not count as read by a stage
         return {name: values[name] for name in given}
 
+    @property
+    def settings_file(self) -> Path:
+        "The file that it comes from."
+        own = self.root / "settings.ini"
+        return own if own.is_file() else PACKAGED / "settings.ini"
+
     def place(
         self,
         value: str,  # a path, a hub name or a URL

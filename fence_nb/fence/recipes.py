@@ -337,7 +337,7 @@ def _with_settings(p: Profile, settings: dict[str, str]) -> Profile:
     "The profile again, with what the command line said and what the arm says."
     if not settings:
         return p
-    return load_profile(p.name, p.overrides | settings, p.root / "settings.ini")
+    return load_profile(p.name, p.overrides | settings, p.settings_file)
 
 # %% ../../nbs/fence/04_recipes.ipynb #5e1a0013
 def arm_of(
