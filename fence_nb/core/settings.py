@@ -27,12 +27,12 @@ from pydantic import (
 )
 
 import fence_nb
+
 from .records import InputError
 
 # %% ../../nbs/core/02_settings.ipynb #25e5683c
-PACKAGED = (
-    Path(fence_nb.__path__[0]).resolve() / "_data"
-)  # settings, run notebooks and base model of an installed wheel
+# Settings, run notebooks and base model of an installed wheel.
+PACKAGED = Path(fence_nb.__path__[0]).resolve() / "_data"
 
 # %% ../../nbs/core/02_settings.ipynb #18741c4f
 def _split(value: Any) -> Any:
@@ -212,9 +212,8 @@ def nearest(
 ) -> str:  # words for a message
     "The known names most like a wrong one, or all when none is alike."
     known = list(known)
-    return ("nearest: " if (close := difflib.get_close_matches(name, known, 3, 0.5)) else "known: ") + ", ".join(
-        close or known
-    )
+    close = difflib.get_close_matches(name, known, 3, 0.5)
+    return f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known)}"
 
 # %% ../../nbs/core/02_settings.ipynb #c0dc8546
 def _sections(path: Path) -> dict[str, dict[str, str]]:
@@ -306,9 +305,8 @@ def load_profile(
             elif parameter in known:
                 values[parameter] = value
             else:
-                raise InputError(
-                    f"{_place(file.name, source)}: unknown parameter {parameter!r}; {nearest(parameter, [*known, *own])}"
-                )
+                known_names = nearest(parameter, [*known, *own])
+                raise InputError(f"{_place(file.name, source)}: unknown parameter {parameter!r}; {known_names}")
             origin[parameter] = source
     root = Path.cwd() if file.parent == PACKAGED else file.parent  # runs are written there
     try:

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 
 from tqdm import tqdm
 
-from ..core.records import InputError
+from ..core.records import InputError, MissingExtra
 from ..core.store import MAX_LINE
 from .kb import KbWriter
 
@@ -51,7 +51,7 @@ def plain_text(
     try:
         import mwparserfromhell
     except ImportError:
-        raise InputError(
+        raise MissingExtra(
             "a Wikipedia XML dump needs mwparserfromhell to read wikitext; run: pip install -e .[kb]"
         ) from None
     wikitext, n = re.sub(r"(?s)<!--.*?-->|<ref\b[^>]*/>|<ref\b.*?</ref>|__[A-Z]+__", "", wikitext), 1
@@ -149,7 +149,7 @@ def read_jsonl(
                     )
                 target = row.get("redirect") or ""
                 page = Page(row.get("title") or "", row.get("text") if not target else "", target)
-                for name, value in zip(("title", "text", "redirect"), page):
+                for name, value in zip(("title", "text", "redirect"), page, strict=True):
                     if not isinstance(value, str):
                         raise InputError(f"{path}:{i}: field '{name}': expected a text; found {str(value)[:40]!r}")
                     if not value.isascii() and re.search("[\ud800-\udfff]", value):
@@ -175,8 +175,9 @@ def read_parquet(
             for name in ("title", "text"):
                 kind = f.schema_arrow.field(name).type if name in f.schema_arrow.names else None
                 if kind not in (pyarrow.string(), pyarrow.large_string()):
+                    names = ", ".join(f.schema_arrow.names)
                     raise InputError(
-                        f"{path}: column '{name}' is {kind or 'missing'}, expected text; found are {', '.join(f.schema_arrow.names)}"
+                        f"{path}: column '{name}' is {kind or 'missing'}, expected text; found are {names}"
                     )
             n = 0
             for group in range(f.num_row_groups):
@@ -187,7 +188,7 @@ def read_parquet(
                     yield from [None] * rows
                     continue
                 for batch in f.iter_batches(256, [group], ["title", "text"]):
-                    for title, text in zip(*(batch.column(c).to_pylist() for c in ("title", "text"))):
+                    for title, text in zip(*(batch.column(c).to_pylist() for c in ("title", "text")), strict=True):
                         n += 1
                         yield None if n <= skip else Page(title or "", text or "")
                     seen(n)
@@ -200,7 +201,12 @@ def read_factscore(
     skip: int,
     seen: Callable,  # told how many rows are read
 ) -> Pages:
-    "Pages of FActScore's SQLite file. Raises: `InputError` for another one or a damaged file. Source: FActScore, factscore/retrieval.py (the writer of that file)."
+    """Pages of FActScore's SQLite file.
+
+    Raises: `InputError` for another one or a damaged file.
+
+    Source: FActScore, factscore/retrieval.py (the writer of that file).
+    """
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
             columns = [r[1] for r in db.execute("pragma table_info(documents)")]
@@ -297,7 +303,10 @@ def build_from(
     out,  # the SQLite file to appear
     step: int = STEP,
 ) -> dict[str, int]:  # pages, redirects, empty (pages without words), other (no articles), passages
-    "Build a knowledge base; killed at any moment, the same call goes on. Raises: `InputError` for a source that cannot be read."
+    """Build a knowledge base; killed at any moment, the same call goes on.
+
+    Raises: `InputError` for a source that cannot be read.
+    """
     out = Path(out)
     files = [(f, *_reader(f)) for f in _sources(Path(source))]
     writer = KbWriter(out, out.with_name(out.name + ".part"), _digest([f for f, *_ in files]))
