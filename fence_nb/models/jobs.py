@@ -23,60 +23,32 @@ def _command(launch: str, module: str, job: Path) -> list[str]:
         return [sys.executable, "-m", module, str(job)]
     if not launch.isdigit() and not Path(launch).is_file():
         raise InputError(
-            f"settings: launch = {launch}: no such file; give a number of processes, or a configuration of accelerate such as data/accelerate/ddp.yaml"
+            f"settings: launch = {launch}: no such file; give a number of processes, "
+            "or a configuration of accelerate such as data/accelerate/ddp.yaml"
         )
-    how = (
-        [
-            "--num_processes",
-            launch,
-            "--num_machines",
-            "1",
-            "--mixed_precision",
-            "no",
-            "--dynamo_backend",
-            "no",
-            "--multi_gpu",
-        ]
-        if launch.isdigit()
-        else ["--config_file", launch]
-    )
-    return [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        *how,
-        "--main_process_port",
-        "0",
-        "-m",
-        module,
-        str(job),
-    ]
+    options = f"--num_processes {launch} --num_machines 1 --mixed_precision no --dynamo_backend no --multi_gpu".split()
+    if not launch.isdigit():
+        options = ["--config_file", launch]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", *options, "--main_process_port", "0"]
+    return [*launcher, "-m", module, str(job)]
 
 # %% ../../nbs/models/05_jobs.ipynb #07807014
-def run_job(
-    module: str,  # the module that answers: its `python -m` calls `answer_job`
-    method: str,  # a name that it knows
-    arguments: dict,  # of that method, as JSON can hold them
-    out: Path,  # folder to appear, with a `training.json`
-    launch: str = "",  # empty or 1: one process; otherwise how many, or a configuration file of accelerate
-    cpu: bool = True,  # without a GPU
-) -> dict:  # the record
-    """One training in fresh processes. Source: ours.
+def _environment(launch: str, cpu: bool) -> dict[str, str]:
+    "Variables of a job: where this package is, and whether it may use a GPU."
+    package = str(Path(fence_nb.__path__[0]).resolve().parent)
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    if Path(launch).is_file() and "use_cpu: true" in Path(launch).read_text():
+        cpu = True  # the launcher leaves it to the environment
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "TQDM_DISABLE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "ACCELERATE_USE_CPU": str(cpu).lower(),
+    }
 
-    Raises: the job's `InputError` in the job's words, `RuntimeError` with its last lines if it ends without a result.
-    """
-    work = out.with_name(f".{out.name}.work")
-    job, error = work / "job.json", work / "error.txt"
-    command = _command(launch, module, job)
-    work.mkdir(parents=True, exist_ok=True)
-    error.unlink(missing_ok=True)
-    job.write_text(json.dumps({"method": method, "arguments": arguments}))
-    if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()  # the job may need what this process holds idle
-    paths = [str(Path(fence_nb.__path__[0]).resolve().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    cpu = cpu or (
-        Path(launch).is_file() and "use_cpu: true" in Path(launch).read_text()
-    )  # the launcher leaves it to the environment
+
+def _follow(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:  # exit code, last lines
+    "Run a command and pass on what it prints."
     last = deque(maxlen=12)
     # The job's stdin ends with this process, or with the launcher that this process started, and so does the job.
     child = subprocess.Popen(
@@ -86,13 +58,7 @@ def run_job(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=os.environ
-        | {
-            "PYTHONPATH": os.pathsep.join(paths),
-            "TQDM_DISABLE": "1",
-            "PYTHONUNBUFFERED": "1",
-            "ACCELERATE_USE_CPU": str(cpu).lower(),
-        },
+        env=environment,
     )
     threading.Thread(target=lambda: (child.wait(), child.stdin.close()), daemon=True).start()
     try:
@@ -106,12 +72,38 @@ def run_job(
         child.stdin.close()
         code = child.wait()
         child.stdout.close()
+    return code, [line for line in last if line]
+
+# %% ../../nbs/models/05_jobs.ipynb #85000001
+def run_job(
+    module: str,  # the module that answers: its `python -m` calls `answer_job`
+    method: str,  # a name that it knows
+    arguments: dict,  # of that method, as JSON can hold them
+    out: Path,  # folder to appear, with a `training.json`
+    launch: str = "",  # empty or 1: one process; otherwise how many, or a configuration file of accelerate
+    cpu: bool = True,  # without a GPU
+) -> dict:  # the record
+    """One training in fresh processes. Source: ours.
+
+    Raises: the job's `InputError` in the job's words, `RuntimeError` with its last lines if it ends without a result.
+    """
+    work = out.with_name(f".{out.name}.work")
+    job = work / "job.json"
+    error = work / "error.txt"
+    command = _command(launch, module, job)
+    work.mkdir(parents=True, exist_ok=True)
+    error.unlink(missing_ok=True)
+    job.write_text(json.dumps({"method": method, "arguments": arguments}))
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # the job may need what this process holds idle
+    code, last = _follow(command, _environment(launch, cpu))
     if (out / "training.json").is_file():
         return json.loads((out / "training.json").read_text())
     if error.is_file():
         raise InputError(error.read_text())
     raise RuntimeError(
-        f"{method}: the training process ended with code {code} and left no result; its last lines: {' / '.join(filter(None, last))}"
+        f"{method}: the training process ended with code {code} and left no result; its last lines: {' / '.join(last)}"
     )
 
 # %% ../../nbs/models/05_jobs.ipynb #3676737d

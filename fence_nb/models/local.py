@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.calls import Calls
-from ..core.records import InputError
+from ..core.records import InputError, need
 from .endpoint import EndpointLM
 from .engine import Choice, Engine, Written, with_backoff
 from .interface import Conversation, Form, Reply
@@ -29,6 +29,7 @@ class TransformersLM:
         path: str,  # folder or hub name; an adapter folder will do
         batch_tokens: int = 32768,  # prompt and reply tokens of one batch, where the engine does not do it
     ):
+        need("local", "torch", "transformers")
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -70,8 +71,11 @@ class TransformersLM:
     def _ids(self, conversations: list[Conversation]) -> list[list[int]]:
         if not conversations:
             return []
-        plain = lambda text: self._special.sub(lambda t: f"{t[0][0]} {t[0][1:]}", text)  # no message can end itself
-        conversations = [[m | {"content": plain(m["content"])} for m in c] for c in conversations]
+
+        def broken(message: dict) -> dict:  # so that no message can end itself
+            return message | {"content": self._special.sub(lambda t: f"{t[0][0]} {t[0][1:]}", message["content"])}
+
+        conversations = [[broken(message) for message in c] for c in conversations]
         if not self.tokenizer.chat_template:
             return self.tokenizer(
                 ["\n".join(m["content"] for m in c) for c in conversations]
@@ -122,12 +126,12 @@ class TransformersLM:
             replies = self._replies(self.engine.write(new, max_new_tokens, self._choice(form), desc))
         else:
             replies = [r[0] for r in self._batched(new, 1, 0.0, max_new_tokens, seed, desc)]
-        of = dict(zip(map(tuple, new), replies))
+        of = dict(zip(map(tuple, new), replies, strict=True))
         return [[of[tuple(i)]] * n for i in ids]
 
     def _replies(self, written: list[Written]) -> list[Reply]:
         texts = self.tokenizer.batch_decode([w.tokens for w in written], skip_special_tokens=True)
-        return [Reply(text, w.finished, logprobs=w.logprobs) for text, w in zip(texts, written)]
+        return [Reply(text, w.finished, logprobs=w.logprobs) for text, w in zip(texts, written, strict=True)]
 
     def _sampled(
         self, ids: list[list[int]], n: int, temperature: float, max_new_tokens: int, seed: int, desc: str
@@ -193,8 +197,8 @@ class TransformersLM:
         ids, opts = self._ids(conversations), [self.tokenizer(o, add_special_tokens=False).input_ids for o in options]
         if self.engine:
             new = list({tuple(i): i for i in ids}.values())
-            of = dict(zip(map(tuple, new), self.engine.weigh(new, opts)))
-            return [dict(zip(options, of[tuple(i)])) for i in ids]
+            of = dict(zip(map(tuple, new), self.engine.weigh(new, opts), strict=True))
+            return [dict(zip(options, of[tuple(i)], strict=True)) for i in ids]
         out: list[dict[str, float]] = [{} for _ in ids]
 
         def work(part):
@@ -219,13 +223,15 @@ def check_model(
     "Refuse what cannot be a model, before anything is loaded. Raises: `InputError`."
     if Path(spec).is_file():
         raise InputError(
-            f"{spec}: a file; give the folder of a model, a hub name such as owner/model, or the URL of an OpenAI-compatible server"
+            f"{spec}: a file; give the folder of a model, a hub name such as owner/model, "
+            "or the URL of an OpenAI-compatible server"
         )
     if Path(spec).is_dir() and not any(Path(spec, f).is_file() for f in ("config.json", "adapter_config.json")):
         raise InputError(f"{spec}: no model in this folder (config.json is missing)")
     if not Path(spec).exists() and (spec.count("/") != 1 or spec.startswith((".", "/", "~"))):
         raise InputError(
-            f"{spec}: no such model; give a folder, a hub name such as owner/model, or the URL of an OpenAI-compatible server"
+            f"{spec}: no such model; give a folder, a hub name such as owner/model, "
+            "or the URL of an OpenAI-compatible server"
         )
     return spec
 
@@ -243,9 +249,8 @@ def open_lm(
     except InputError:
         raise
     except Exception as e:
-        raise InputError(
-            f"{spec}: the model cannot be loaded: {next((l for l in str(e).splitlines() if l.strip()), type(e).__name__)[:160]}"
-        ) from None  # a damaged file fails in many ways
+        reason = next((line for line in str(e).splitlines() if line.strip()), type(e).__name__)
+        raise InputError(f"{spec}: the model cannot be loaded: {reason[:160]}") from None  # it fails in many ways
     if not chat:
         lm.tokenizer.chat_template = None
     elif not lm.tokenizer.chat_template:

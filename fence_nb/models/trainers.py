@@ -6,110 +6,129 @@
 __all__ = ['TRAINERS', 'train_kto', 'train_grpo']
 
 # %% ../../nbs/models/07_trainers.ipynb #517c0492
-import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..core.records import InputError
+from ..core.records import InputError, PathLike, need
 from .jobs import answer_job
 from .memory import preflight
 from fence_nb.models.train import (
     TrainArgs,
-    _check_rows,
-    _config,
-    _dataset,
-    _finish,
-    _frozen_copy,
-    _gpu,
-    _job,
-    _load,
-    _said,
-    _say,
-    _train,
+    TrainingRecord,
+    as_job,
+    check_training_rows,
+    finish_training,
+    load_for_training,
+    on_gpu,
+    read_training_record,
+    recorded_args,
+    reference_copy,
+    say_once,
     train_dpo,
+    train_here_or_apart,
     train_sft,
+    trainer_settings,
     training_backend,
+    training_dataset,
 )
 
 # %% ../../nbs/models/07_trainers.ipynb #4f3c6a54
 def train_kto(
     model: str,  # the SFT model (folder), or a base model
     rows: list[dict],  # `prompt`, `completion`: conversations; `label`: good or not
-    out,  # folder to appear
+    out: PathLike,  # folder to appear
     args: TrainArgs,
-) -> dict:  # backend, steps, mean loss, log
-    "Kahneman-Tversky optimisation by TRL's KTOTrainer, held to the model it starts from. Raises: `InputError` for rows that the trainer could not use. Source: Ethayarajh et al. 2024."
-    return _train("fence_nb.models.trainers", "kto", _kto, model, rows, out, args)
+) -> TrainingRecord:
+    """Kahneman-Tversky optimisation by TRL's KTOTrainer, held to the model it starts from.
+
+    Raises: `InputError` for rows that the trainer could not use.
+
+    Source: Ethayarajh et al. 2024, https://arxiv.org/abs/2402.01306
+    """
+    return train_here_or_apart("fence_nb.models.trainers", "kto", _kto, model, rows, out, args)
 
 
-def _kto(model: str, rows: list[dict], out: Path, args: TrainArgs) -> dict:
+def _kto(model: str, rows: list[dict], out: Path, args: TrainArgs) -> TrainingRecord:
     work = out.with_name(f".{out.name}.work")
-    _check_rows(rows, ("prompt", "completion"), "kto")
-    good, backend = sum(bool(r["label"]) for r in rows), training_backend(args.lora_r)
+    check_training_rows(rows, ("prompt", "completion"), "kto")
+    good = sum(bool(r["label"]) for r in rows)
+    backend = training_backend(args.lora_r)
     rows = random.Random(args.seed).sample(rows, len(rows))
-    own = _config(replace(args, packing=False), work, len(rows)) | {"train_sampling_strategy": "sequential"}
-    if _gpu() and backend != "unsloth":
+    own = trainer_settings(replace(args, packing=False), work, len(rows)) | {"train_sampling_strategy": "sequential"}
+    if on_gpu() and backend != "unsloth":
         preflight(model, args, "kto", backend, own["per_device_train_batch_size"])
-    net, tok, peft = _load(model, args, backend)
+    net, tok, peft = load_for_training(model, args, backend)
     from trl import KTOConfig, KTOTrainer
 
-    ref = _frozen_copy(model, net, args, backend)
-    weights = (
-        {"desirable_weight": len(rows) / (2 * good), "undesirable_weight": len(rows) / (2 * (len(rows) - good))}
-        if 0 < good < len(rows)
-        else {}
-    )
+    ref = reference_copy(model, net, args, backend)
+    weights = {}
+    if 0 < good < len(rows):  # both sides count the same in all
+        weights["desirable_weight"] = len(rows) / (2 * good)
+        weights["undesirable_weight"] = len(rows) / (2 * (len(rows) - good))
     cfg = KTOConfig(beta=args.beta, **weights, **own)
     trainer = KTOTrainer(
         model=net,
         ref_model=ref,
         args=cfg,
-        train_dataset=_dataset(rows, work, cfg),
+        train_dataset=training_dataset(rows, work, cfg),
         processing_class=tok,
         peft_config=peft,
     )
-    _say(f"KTO of {model} on {len(rows)} responses, {good} of them good, backend {backend}")
-    return _finish(
+    say_once(f"KTO of {model} on {len(rows)} responses, {good} of them good, backend {backend}")
+    return finish_training(
         trainer,
         tok,
         out,
         work,
-        {"method": "kto", "from": model, "backend": backend, "rows": len(rows), "good": good, "args": _said(args)},
+        {
+            "method": "kto",
+            "from": model,
+            "backend": backend,
+            "rows": len(rows),
+            "good": good,
+            "args": recorded_args(args),
+        },
     )
 
 # %% ../../nbs/models/07_trainers.ipynb #75c2d6ae
 def train_grpo(
     model: str,  # the SFT model (folder), or a base model
     rows: list[dict],  # `prompt`: a conversation; `topic`
-    out,  # folder to appear
+    out: PathLike,  # folder to appear
     args: TrainArgs,  # `batch`: prompts of one step
     rewards: list[Callable],  # TRL's reward functions, one for each weight
     weights: tuple = (1.0, 1.0, 1.0),  # of share, number and refusal
     samples: int = 8,  # answers to a prompt
     temperature: float = 1.0,
     max_new_tokens: int = 512,
-) -> dict:  # backend, steps, mean loss, log with mean rewards
-    "Group relative policy optimisation by TRL's GRPOTrainer, on answers that it writes itself. Raises: `InputError` for rows that the trainer could not use, or other than three weights. Source: Shao et al. 2024."
+) -> TrainingRecord:  # its log has mean rewards
+    """Group relative policy optimisation by TRL's GRPOTrainer, on answers that it writes itself.
+
+    Raises: `InputError` for rows that the trainer could not use, or other than three weights.
+
+    Source: Shao et al. 2024, https://arxiv.org/abs/2402.03300
+    """
     out = Path(out)
     work = out.with_name(f".{out.name}.work")
     if out.exists():
-        return json.loads((out / "training.json").read_text())
-    _check_rows(rows, ("prompt",), "grpo")
+        return read_training_record(out)
+    need("train", "torch", "transformers", "accelerate", "peft", "trl", "datasets")
+    check_training_rows(rows, ("prompt",), "grpo")
     if len(weights) != 3:
         raise InputError(
-            f"settings: grpo_rewards: found {len(weights)} weights, expected three: share of supported claims, their number, refusal"
+            f"settings: grpo_rewards: found {len(weights)} weights, expected three: "
+            "share of supported claims, their number, refusal"
         )
-    args = replace(
-        args, packing=False, precompute_reference=False, launch=""
-    )  # rewards come from a judge of this process, so it stays here
+    # Rewards come from a judge of this process, so the training stays here.
+    args = replace(args, packing=False, precompute_reference=False, launch="")
     backend = "peft" if args.lora_r else "full"  # Unsloth would have to be there before transformers
-    net, tok, peft = _load(model, args, backend)
+    net, tok, peft = load_for_training(model, args, backend)
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    own = _config(args, work, len(rows))
+    own = trainer_settings(args, work, len(rows))
     own |= {"per_device_train_batch_size": own["per_device_train_batch_size"] * samples}
     del own["max_length"]
     cfg = GRPOConfig(
@@ -128,11 +147,9 @@ def train_grpo(
         processing_class=tok,
         peft_config=peft,
     )
-    print(
-        f"GRPO of {model} on {len(rows)} prompts, {samples} answers to each, weights {', '.join(f'{w:g}' for w in weights)}, backend {backend}",
-        flush=True,
-    )
-    return _finish(
+    shown = ", ".join(f"{weight:g}" for weight in weights)
+    say_once(f"GRPO of {model} on {len(rows)} prompts, {samples} answers to each, weights {shown}, backend {backend}")
+    return finish_training(
         trainer,
         tok,
         out,
@@ -144,7 +161,7 @@ def train_grpo(
             "rows": len(rows),
             "weights": list(weights),
             "samples": samples,
-            "args": _said(args),
+            "args": recorded_args(args),
         },
     )
 
@@ -153,4 +170,4 @@ TRAINERS: dict[str, Callable] = {"sft": train_sft, "dpo": train_dpo, "kto": trai
 
 # %% ../../nbs/models/07_trainers.ipynb #c353c1f8
 if __name__ == "__main__" and globals().get("__spec__"):
-    answer_job({"kto": _job(_kto)})  # `python -m fence_nb.models.trainers JOB`
+    answer_job({"kto": as_job(_kto)})  # `python -m fence_nb.models.trainers JOB`

@@ -7,7 +7,7 @@ from fence_nb.core.records import InputError
 from fence_nb.domains.base import make_model, make_tokenizer
 from fence_nb.domains.world import World
 from fence_nb.models import train
-from fence_nb.models.memory import Need, advice, live_storages, needed, preflight
+from fence_nb.models.memory import MemoryNeed, advice, live_storages, needed, preflight
 from fence_nb.models.train import TrainArgs
 
 SHAPES = {
@@ -32,14 +32,14 @@ def measured(model, method, args, work) -> tuple[int, float]:
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
     say = lambda role, n: [{"role": role, "content": " ".join(["born"] * n)}]
-    net, tok, peft = train._load(str(model), args, "peft" if args.lora_r else "full")
+    net, tok, peft = train.load_for_training(str(model), args, "peft" if args.lora_r else "full")
     if method == "sft":
         rows = [
             {"prompt": say("user", 20), "completion": say("assistant", n)} for n in (400, 200)
         ] * args.batch  # every second row is padded
         trainer = SFTTrainer(
             model=net,
-            args=SFTConfig(completion_only_loss=True, **train._config(args, work, len(rows))),
+            args=SFTConfig(completion_only_loss=True, **train.trainer_settings(args, work, len(rows))),
             train_dataset=Dataset.from_list(rows),
             processing_class=tok,
             peft_config=peft,
@@ -49,12 +49,12 @@ def measured(model, method, args, work) -> tuple[int, float]:
             {"prompt": say("user", 20), "chosen": say("assistant", 400), "rejected": say("assistant", n)}
             for n in (400, 200)
         ] * args.batch
-        ref = train._frozen_copy(str(model), net, args, "peft" if args.lora_r else "full")
+        ref = train.reference_copy(str(model), net, args, "peft" if args.lora_r else "full")
         trainer = DPOTrainer(
             model=net,
             ref_model=ref,
             args=DPOConfig(
-                loss_type=["sigmoid", "sft"] if args.sft_weight else ["sigmoid"], **train._config(args, work, len(rows))
+                loss_type=["sigmoid", "sft"] if args.sft_weight else ["sigmoid"], **train.trainer_settings(args, work, len(rows))
             ),
             train_dataset=Dataset.from_list(rows),
             processing_class=tok,
@@ -146,12 +146,12 @@ def test_a_model_that_cannot_be_rehearsed_is_trained_all_the_same(tmp_path, caps
 
 def test_advice_names_what_helps():
     args = TrainArgs(lr=1, batch=8, lora_r=16, max_length=2048)
-    assert advice(Need(100, 0, 1, 2, 800), 600, args, "sft", 8).startswith(
+    assert advice(MemoryNeed(100, 0, 1, 2, 800), 600, args, "sft", 8).startswith(
         "micro_batch = 4"
     )  # 497 of 800 hold 4 of 8 rows
-    assert "max_length = 1024" in advice(Need(100, 0, 0, 0, 800), 500, args, "sft", 1)
+    assert "max_length = 1024" in advice(MemoryNeed(100, 0, 0, 0, 800), 500, args, "sft", 1)
     assert (
-        advice(Need(1000, 0, 1, 2, 10), 600, args, "sft", 1)
+        advice(MemoryNeed(1000, 0, 1, 2, 10), 600, args, "sft", 1)
         == "launch = data/accelerate/fsdp.yaml with 3 processes or more"
     )
 

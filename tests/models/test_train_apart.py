@@ -130,10 +130,10 @@ def test_packing_keeps_rows_apart_and_prompts_out_of_the_loss(tmp_path):
     from trl import SFTConfig, SFTTrainer
 
     net, tok = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32), AutoTokenizer.from_pretrained(BASE)
-    train._check_packing(net)
+    train.check_packing(net)
     sums = {}
     for packing in (False, True):
-        own = train._config(
+        own = train.trainer_settings(
             TrainArgs(lr=1e-3, batch=8, max_length=512, packing=packing),
             tmp_path,
             len(SFT),
@@ -174,12 +174,12 @@ def test_attention_that_mixes_rows_is_refused():
         input_ids=input_ids, position_ids=position_ids, attention_mask=torch.ones_like(input_ids), use_cache=use_cache
     )
     with pytest.raises(InputError, match="packing = no"):
-        train._check_packing(net)
+        train.check_packing(net)
 
 
 def test_the_backend_is_chosen_once(monkeypatch):
     monkeypatch.delenv("FENCE_NB_BACKEND", raising=False)
-    assert (training_backend(0), training_backend(8)) == ("full", "peft" if not train._gpu() else training_backend(8))
+    assert (training_backend(0), training_backend(8)) == ("full", "peft" if not train.on_gpu() else training_backend(8))
     monkeypatch.setenv("FENCE_NB_BACKEND", "peft")
     assert training_backend(8) == "peft"
     monkeypatch.setenv("FENCE_NB_BACKEND", "unslot")
