@@ -72,11 +72,8 @@ def test_nothing_is_written_elsewhere(toy_run):
 
 
 def test_second_run_is_skipped(toy_run):
-    start = time.time()
     again = fence("run", "--profile", "toy", "--run", toy_run["run"], home=toy_run["home"])
-    assert (
-        again.returncode == 0 and again.stderr.count("unchanged, skipped") == len(STAGES) and time.time() - start < 30
-    )
+    assert again.returncode == 0 and again.stderr.count("unchanged, skipped") == len(STAGES)
     assert again.stdout == toy_run["done"].stdout
 
 
