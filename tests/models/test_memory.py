@@ -54,7 +54,8 @@ def measured(model, method, args, work) -> tuple[int, float]:
             model=net,
             ref_model=ref,
             args=DPOConfig(
-                loss_type=["sigmoid", "sft"] if args.sft_weight else ["sigmoid"], **train.trainer_settings(args, work, len(rows))
+                loss_type=["sigmoid", "sft"] if args.sft_weight else ["sigmoid"],
+                **train.trainer_settings(args, work, len(rows)),
             ),
             train_dataset=Dataset.from_list(rows),
             processing_class=tok,

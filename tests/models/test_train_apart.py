@@ -186,7 +186,8 @@ def test_the_backend_is_chosen_once(monkeypatch):
     with pytest.raises(InputError, match="expected peft or unsloth"):
         training_backend(8)
     monkeypatch.setenv("FENCE_NB_BACKEND", "unsloth")
-    monkeypatch.setattr(train.importlib.util, "find_spec", lambda name: None)
+    find_spec = train.importlib.util.find_spec
+    monkeypatch.setattr(train.importlib.util, "find_spec", lambda name: None if name == "unsloth" else find_spec(name))
     with pytest.raises(InputError, match="not installed"):
         training_backend(8)
 
