@@ -67,9 +67,8 @@ def refused(capsys, tmp_path, argv: list[str], *words: str) -> None:
     out, err = capsys.readouterr()
     *progress, last = err.splitlines()
     assert (code, out) == (2, ""), err
-    assert last.startswith("fence") and all(l.startswith("opening ") or "%|" in l or not l.strip() for l in progress), (
-        err
-    )
+    assert last.startswith("fence"), err
+    assert all(line.startswith("opening ") or "%|" in line or not line.strip() for line in progress), err
     for w in words:
         assert w in last
     assert sorted(tmp_path.iterdir()) == before
@@ -282,7 +281,7 @@ def test_judge(endpoint, tmp_path, capsys):
     )
     assert main(["judge", rows, "--model", endpoint]) == 0
     out, err = capsys.readouterr()
-    found = [json.loads(l) for l in out.splitlines()]
+    found = [json.loads(line) for line in out.splitlines()]
     assert [(r["id"], r["label"]) for r in found] == [("a", "Supported"), ("b", "Contradictory")]
     assert (
         sum(found[0]["probs"].values()) == pytest.approx(1, abs=1e-5)
@@ -307,7 +306,7 @@ def test_score(endpoint, tmp_path, capsys):
     out = tmp_path / "claims.jsonl"
     assert main(["score", "--responses", responses, "--kb", kb, "--model", endpoint, "--out", str(out)]) == 0
     assert capsys.readouterr().out.startswith("75.00 [")
-    rows = [json.loads(l) for l in out.read_text().splitlines()]
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(r["id"], r["facts_pct"]) for r in rows] == [("x", 50.0), ("y", 100.0)]
     second = rows[0]["claims"][1]
     assert (
@@ -388,14 +387,17 @@ def test_other_documents_from_standard_input_start_anew(endpoint, tmp_path, caps
         return whole(work, chunk)
 
     monkeypatch.setattr(ChunkWork, "__call__", stopped)
-    given_in = lambda text: monkeypatch.setattr(
-        sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps({"title": "Ada", "text": text}).encode() + b"\n"))
-    )
+
+    def given_in(text: str) -> None:
+        line = json.dumps({"title": "Ada", "text": text}).encode() + b"\n"
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line)))
+
     given_in("Ada was born in Torin.")
     assert main(argv) == 130 and "goes on" not in capsys.readouterr().err and not list(tmp_path.glob(".out*"))
     given_in("Ada lives in Velm.")
     assert main(argv) == 0
-    assert [json.loads(l)["claims"][0]["label"] for l in out.read_text().splitlines()] == ["Contradictory", "Supported"]
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["claims"][0]["label"] for row in rows] == ["Contradictory", "Supported"]
 
 
 @pytest.mark.parametrize(

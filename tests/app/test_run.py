@@ -1,4 +1,4 @@
-"All run notebooks at toy size: they run, they are skipped, they survive kill -9 in every stage, and the same seed gives the same figures."
+"All run notebooks at toy size: they run, are skipped, survive kill -9 in every stage, and repeat their figures."
 
 import json
 import re

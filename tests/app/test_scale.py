@@ -31,9 +31,11 @@ ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not
 def toy(toy_run):
     "Profiles of both engines, and files of a finished run."
     assert toy_run["done"].returncode == 0
-    make = lambda engine: load_profile(
-        "toy", {"engine": engine, "workers": 2, "evaluator_claims": 24, "n_prompts": 6, "n_test_prompts": 4}
-    )
+    size = {"workers": 2, "evaluator_claims": 24, "n_prompts": 6, "n_test_prompts": 4}
+
+    def make(engine: str):
+        return load_profile("toy", size | {"engine": engine})
+
     return make("local"), make("ray"), toy_run["run"]
 
 
@@ -107,15 +109,14 @@ class TestSameRecords:
 def test_commands(name, endpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     texts = [f"Ada {what} in Torin." for what in ("was born", "lives", "works")]
-    write = lambda file, rows: [
-        (tmp_path / file).write_text("".join(json.dumps(r) + "\n" for r in rows)),
-        str(tmp_path / file),
-    ][1]
+
+    def write(file: str, rows: list[dict]) -> str:
+        (tmp_path / file).write_text("".join(json.dumps(r) + "\n" for r in rows))
+        return str(tmp_path / file)
+
     docs = write("docs.jsonl", [{"title": "Ada", "text": "Ada was born in Torin. Ada works in Torin."}])
-    claims, answers = (
-        write("claims.jsonl", [{"claim": t, "documents": ["Ada was born in Torin."]} for t in texts]),
-        write("answers.jsonl", [{"topic": "Ada", "prompt": "Tell me a bio of Ada.", "text": t} for t in texts]),
-    )
+    claims = write("claims.jsonl", [{"claim": t, "documents": ["Ada was born in Torin."]} for t in texts])
+    answers = write("answers.jsonl", [{"topic": "Ada", "prompt": "Tell me a bio of Ada.", "text": t} for t in texts])
     argv = [name, claims] if name == "judge" else [name, "--responses", answers, "--kb", docs]
     for engine in ("local", "ray"):
         assert main([*argv, "--model", endpoint, "--engine", engine, "--out", str(tmp_path / engine)]) == 0
