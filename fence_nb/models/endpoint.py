@@ -163,13 +163,15 @@ class EndpointLM:
                         + (
                             "try again later"
                             if e.reason in ("timeout", "broken", "status 429") or e.reason[:8] == "status 5"
-                            else "give the address of an OpenAI-compatible server, up to and including /v1, and a model that it knows"
+                            else "give the address of an OpenAI-compatible server, up to and including /v1, "
+                            "and a model that it knows"
                         )
                     ) from None
         raise InputError(f"endpoint {self.base_url}: refuses every way of asking; give another --model")
 
     def _take(self, model: str) -> None:
-        "Name the model from here on, so that a recording tells models apart; `transformers serve` adds a revision that it then refuses."
+        "Name the model from here on, so that a recording tells models apart."
+        # `transformers serve` adds a revision that it then refuses.
         for self.model in (model, model.split("@")[0]):
             try:
                 self._send(_HELLO, {})
@@ -177,7 +179,8 @@ class EndpointLM:
             except CallError:
                 pass
         raise InputError(
-            f"endpoint {self.base_url}: does not take the name that it gives its model, {model!r}; give another after '#'"
+            f"endpoint {self.base_url}: does not take the name that it gives its model, {model!r}; "
+            "give another after '#'"
         )
 
     def _first_model(self) -> str:
@@ -241,7 +244,8 @@ class EndpointLM:
             return self._known["tokenizer"]
 
     def _render(self, conversation: Conversation) -> str:
-        "A conversation as one text: by the model's own template, or else the bare messages. The server adds the first special token itself."
+        "A conversation as one text: by the model's own template, or else the bare messages."
+        # The server adds the first special token itself.
         own, t = conversation[-1]["role"] == "assistant", self._tokenizer
         if t is None:
             return "\n\n".join(m["content"] for m in conversation) + "\n\n" * (not own)
@@ -301,7 +305,10 @@ class EndpointLM:
         desc: str = "",
         form: Form | None = None,  # what the replies should look like
     ) -> list[list[Reply]]:  # n replies to each conversation, in order
-        "Write. A conversation that fails has replies with an `error`. Raises: `InputError` when the server cannot be used, `BudgetReached`."
+        """Write. A conversation that fails has replies with an `error`.
+
+        Raises: `InputError` when the server cannot be used, `BudgetReached`.
+        """
         if not conversations:
             return []
         how, many = self._shape(form), n if temperature else 1
@@ -342,7 +349,7 @@ class EndpointLM:
 
     @property
     def _strict(self) -> bool:
-        "`transformers serve` samples only if the model's own settings or this field say so; it is known by its refusal of other fields."
+        "`transformers serve` samples only if told so by a field; it is known by its refusal of other fields."
 
         def question() -> bool:
             try:
@@ -370,10 +377,13 @@ class EndpointLM:
         self,
         conversations: list[Conversation],
         options: list[str],
-    ) -> list[
-        dict[str, float]
-    ]:  # option -> log-probability; one below the server's likeliest gets the lowest of them; empty: not known
-        "Weigh, by the first token after the conversation. Raises: `InputError` when the server offers no log-probabilities."
+    ) -> list[dict[str, float]]:  # option -> log-probability; empty: not known
+        """Weigh, by the first token after the conversation.
+
+        An option below the server's likeliest tokens gets the lowest of them.
+
+        Raises: `InputError` when the server offers no log-probabilities.
+        """
         if not conversations:
             return []
         if not (k := self._top_k):
@@ -386,7 +396,7 @@ class EndpointLM:
                 return {}
             found = [max((v for t, v in top.items() if o.strip().startswith(t)), default=None) for o in options]
             return (
-                {o: min(top.values()) if v is None else v for o, v in zip(options, found)}
+                {o: min(top.values()) if v is None else v for o, v in zip(options, found, strict=True)}
                 if any(v is not None for v in found)
                 else {}
             )
