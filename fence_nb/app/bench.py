@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SHAPES', 'machine', 'side_by_side', 'ratio', 'growth', 'judging_load', 'plain_generate', 'plain_pairs', 'keep',
            'bench_table', 'trained_judge', 'shape_config', 'random_model', 'Ceiling', 'measure_ceiling', 'weights_met',
-           'pass_flops', 'long_rows', 'training_rivals', 'loss_gap', 'long_load', 'judging_floor', 'run_benches']
+           'pass_flops', 'long_rows', 'training_rivals', 'loss_gap', 'long_load', 'judging_floor', 'run_benches',
+           'supported_probabilities', 'bench_aggrefact', 'aggrefact_table']
 
 # %% ../../nbs/app/06_bench.ipynb #a75df677
 import gc
@@ -21,19 +22,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import TextIO
+from typing import Any, TextIO
 
-from ..core.records import Claim, Document, InputError, Label
+from ..core.records import Claim, Document, InputError, JudgedClaim, Label, PathLike
 from ..core.settings import load_profile, nearest
 from ..core.store import read_json, write_json
 from ..core.text import sentences
+from ..corpora.aggrefact import load_aggrefact
 from ..domains.world import RELATIONS, World, claim_text, document
+from ..judging.calibration import dev_thresholds
 from ..judging.cross_encoder import CrossEncoderJudge
-from ..judging.judge import JudgeItem
+from ..judging.judge import Judge, JudgeItem
 from ..judging.prompts import Prompts, VerdictError, judge_prompt, parse_verdict
 from ..judging.windows import mark_claim, read_windows
 from ..models.memory import needed
 from ..models.train import TrainArgs, train_dpo, train_sft, training_speed
+from ..results.scores import aggrefact_means
+from ..results.tables import Table
+from .evaluator import as_claim
 from .launch import StageProgress, execute_notebook
 from .runs import package_versions, run_notebooks
 
@@ -598,3 +604,68 @@ def run_benches(
     kept = {f.stem: read_json(f) for f in sorted(out.glob("[bg][0-9]*.json"))}
     write_json(out / "bench.json", kept)
     return {name: kept[name] for name in chosen}
+
+# %% ../../nbs/app/06_bench.ipynb #6a99e003
+def supported_probabilities(
+    judge: Judge,
+    examples: list[JudgedClaim],
+    desc: str = "",  # for the progress bar
+) -> list[float | None]:  # P(supported) of each; 1 or 0 where the judge gives labels alone; None: no judgment
+    "Ask a judge about claims that people judged."
+    claims = [as_claim(e) for e in examples]
+    judgments, _ = judge.judge([(c, e.documents) for c, e in zip(claims, examples, strict=True)], desc)
+    prob_by_claim = {}
+    for j in judgments:
+        prob_by_claim[j.claim_id] = j.probs["Supported"] if j.probs else float(j.label.supported)
+    return [prob_by_claim.get(c.id) for c in claims]
+
+# %% ../../nbs/app/06_bench.ipynb #6a99e004
+def bench_aggrefact(
+    judge: Judge,
+    folder: PathLike,  # the data folder, or that of LLM-AggreFact
+    tune: bool = False,  # a threshold for each set, from its dev half, beside 0.5
+    seed: int = 0,
+    n: int = 1000,  # resamples of documents, for the intervals
+) -> dict[str, Any]:  # judge, claims, unjudged, thresholds; fixed, tuned: as `aggrefact_means`
+    """Balanced accuracy of a judge on LLM-AggreFact: by set, and the means over ten sets and over eleven.
+
+    Raises: `InputError` when the data are not there.
+    Source: Tang et al. 2024.
+    """
+    examples = load_aggrefact(folder)
+    test = [e for e in examples if e.split == "test"]
+    thresholds = None
+    if tune:
+        dev = [e for e in examples if e.split == "dev"]
+        probs = supported_probabilities(judge, dev, "dev half")
+        judged = [(e, prob) for e, prob in zip(dev, probs, strict=True) if prob is not None]
+        thresholds = dev_thresholds([e for e, _ in judged], [prob for _, prob in judged])
+    probs = supported_probabilities(judge, test, "test half")
+    figures = {"judge": judge.name, "claims": len(test), "unjudged": probs.count(None), "thresholds": thresholds}
+    return figures | aggrefact_means(test, probs, thresholds, seed, n)
+
+# %% ../../nbs/app/06_bench.ipynb #6a99e005
+def _with_interval(figures: dict[str, Any] | None) -> str:
+    "Such as `71.8 [70.2, 73.1]`; a dash where a set is missing."
+    if figures is None:
+        return "–"
+    interval = figures["bacc_ci"]
+    return f"{figures['bacc']:.1f}" + (f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else "")
+
+
+def aggrefact_table(
+    figures: dict[str, Any],  # of `bench_aggrefact`
+) -> Table:
+    "Balanced accuracy by set, then the two means, with intervals."
+    ways = {"at 0.5": figures["fixed"]}
+    if figures["tuned"]:
+        ways["tuned on dev"] = figures["tuned"]
+    rows = []
+    for name, by_set in figures["fixed"]["sets"].items():
+        cells = {way: _with_interval(means["sets"][name]) for way, means in ways.items()}
+        rows.append({"set": name, "claims": str(by_set["claims"])} | cells)
+    for name, key in (("mean of 10", "paper"), ("mean of 11", "leaderboard")):
+        cells = {way: _with_interval(means[key]) for way, means in ways.items()}
+        rows.append({"set": name, "claims": str((figures["fixed"][key] or {}).get("claims", "–"))} | cells)
+    note = f"Claims without a judgment, counted as wrong: {figures['unjudged']}." if figures["unjudged"] else ""
+    return Table.from_rows(rows, f"LLM-AggreFact, balanced accuracy of {figures['judge']} (%)", note)

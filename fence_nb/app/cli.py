@@ -190,6 +190,19 @@ def _bench_text(name: str, kept: dict) -> str:
     return "\n\n".join([*parts, ""])
 
 
+def _bench_aggrefact(names: list[str], judge: str | None, data: str | None, tune: bool, out: str | None) -> int:
+    from fence_nb.app.bench import aggrefact_table, bench_aggrefact
+    from fence_nb.judging.judges import open_judge
+
+    if names != ["aggrefact"] or not judge:
+        raise InputError("bench: aggrefact is run alone and wants a judge: fence bench aggrefact --judge MODEL")
+    figures = bench_aggrefact(open_judge(judge), data or load_profile("mini").root / "data" / "raw", tune)
+    if out:
+        write_json(Path(out) / "aggrefact.json", figures)
+    print(aggrefact_table(figures).text())
+    return 0
+
+
 def bench_command(
     names: Annotated[
         list[str],
@@ -203,10 +216,17 @@ def bench_command(
         {"action": "append", "type": str, "metavar": "NAME=VALUE"},
     ] = None,
     out: Annotated[str, "default data/runs/bench", {"metavar": "FOLDER"}] = None,
+    judge: Annotated[str, "of `fence bench aggrefact`: a folder, a hub name or URL#MODEL", {"metavar": "MODEL"}] = None,
+    data: Annotated[str, "where LLM-AggreFact lies; default: where fence data puts it", {"metavar": "FOLDER"}] = None,
+    tune: bool = False,  # of `fence bench aggrefact`: a threshold for each set, from its dev half, beside 0.5
 ) -> int:  # exit code
-    "measure speed, rivals side by side"
+    "measure speed, rivals side by side; or a judge on LLM-AggreFact: fence bench aggrefact --judge MODEL"
     from fence_nb.app.bench import run_benches
 
+    if "aggrefact" in names:
+        return _bench_aggrefact(list(names), judge, data, tune, out)
+    if judge or data or tune:
+        raise InputError("bench: --judge, --data and --tune belong to: fence bench aggrefact --judge MODEL")
     settings = {name: _typed(value) for name, value in _settings_of(set).items()}
     for name, kept in run_benches(list(names), settings, out).items():
         print(_bench_text(name, kept))
