@@ -130,6 +130,8 @@ class TransformersLM:
         return [[of[tuple(i)]] * n for i in ids]
 
     def _replies(self, written: list[Written]) -> list[Reply]:
+        if not written:
+            return []  # a tokenizer decodes an empty batch to one empty text
         texts = self.tokenizer.batch_decode([w.tokens for w in written], skip_special_tokens=True)
         return [Reply(text, w.finished, logprobs=w.logprobs) for text, w in zip(texts, written, strict=True)]
 
