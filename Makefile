@@ -9,7 +9,6 @@ demo: $(INSTALLED)
 	.venv/bin/fence run --profile mini
 
 test: $(INSTALLED)-test
-	.venv/bin/nbdev-test
 	.venv/bin/python -m pytest -q tests
 
 $(INSTALLED): pyproject.toml

@@ -443,6 +443,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'fence_nb/core/settings.py'),
                                         'fence_nb.core.settings.Profile.values': ( 'core/settings.html#profile.values',
                                                                                    'fence_nb/core/settings.py'),
+                                        'fence_nb.core.settings._in_data_folder': ( 'core/settings.html#_in_data_folder',
+                                                                                    'fence_nb/core/settings.py'),
                                         'fence_nb.core.settings._is_profile': ( 'core/settings.html#_is_profile',
                                                                                 'fence_nb/core/settings.py'),
                                         'fence_nb.core.settings._layers': ('core/settings.html#_layers', 'fence_nb/core/settings.py'),

@@ -1,4 +1,4 @@
-"The shape of the house: layers, lazy imports, notebooks in step and clean, README, settings."
+"The shape of the house: wings, lazy imports, notebooks in step and clean, README, names, settings."
 
 import ast
 import configparser
@@ -8,38 +8,198 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from conftest import ENVIRONMENT, ROOT
+from readme import readme_text
 
-NOTEBOOKS = sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))
+WINGS = {
+    "core": set(),
+    "models": {"core"},
+    "corpora": {"core"},
+    "evidence": {"core"},
+    "judging": {"core", "models", "evidence"},
+    "fence": {"core", "evidence", "judging"},
+    "results": {"core", "corpora", "fence"},
+    "domains": {"core", "models", "corpora", "evidence", "judging"},
+    "app": {"core", "models", "corpora", "evidence", "judging", "fence", "results", "domains"},
+}
+NOTEBOOKS = sorted(n for wing in WINGS for n in (ROOT / "nbs" / wing).glob("[0-9]*.ipynb"))
 RUNS = sorted((ROOT / "nbs" / "runs").glob("*.ipynb"))
+MODULES = {
+    ".".join(f.relative_to(ROOT / "fence_nb").with_suffix("").parts): f
+    for f in sorted((ROOT / "fence_nb").rglob("[!_]*.py"))
+}
 
 
 def cells(path: Path, kind: str = "code") -> list[dict]:
     return [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == kind]
 
 
-def test_layers():
-    order = {re.search(r"default_exp (\w+)", "".join(cells(n)[0]["source"]))[1]: n.name for n in NOTEBOOKS}
-    files = {f.stem: f for f in (ROOT / "fence_nb").glob("[!_]*.py")}
-    assert set(order) == set(files)
-    for name, file in files.items():
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("fence_nb.")):
-                other = (node.module or "").removeprefix("fence_nb.")
-                assert order[other] < order[name], f"{name} imports {other}, which comes later"
+def ours_imported_by(name: str) -> set[str]:
+    "The modules of ours that a module imports, wherever it does."
+    wing = name.split(".")[0]
+    modules = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            modules.add(f"{wing}.{node.module}")
+        elif isinstance(node, ast.ImportFrom) and node.level == 2:
+            modules.add(node.module)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fence_nb."):
+            modules.add(node.module.removeprefix("fence_nb."))
+    return {m for m in modules if m and m in MODULES}
+
+
+def test_a_notebook_is_a_module():
+    assert {f"{n.parent.name}.{n.stem[3:]}" for n in NOTEBOOKS} == set(MODULES)
+    for notebook in NOTEBOOKS:
+        name = re.search(r"default_exp ([\w.]+)", "".join(cells(notebook)[0]["source"]))[1]
+        assert name == f"{notebook.parent.name}.{notebook.stem[3:]}", notebook
+    for wing in WINGS:
+        assert len([n for n in NOTEBOOKS if n.parent.name == wing]) <= 10, f"{wing}: too many rooms to look through"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_layers(name):
+    wing = name.split(".")[0]
+    for other in ours_imported_by(name):
+        assert other.split(".")[0] in WINGS[wing] | {wing}, f"{name} imports {other}; {wing} may import {WINGS[wing]}"
+
+
+def test_no_module_imports_itself_in_the_end():
+    graph = {name: ours_imported_by(name) for name in MODULES}
+    finished = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path, name])
+        if name not in finished:
+            for other in graph[name]:
+                visit(other, (*path, name))
+            finished.add(name)
+
+    for name in graph:
+        visit(name, ())
 
 
 def test_imports_are_light():
-    modules = sorted(f.stem for f in (ROOT / "fence_nb").glob("[!_]*.py"))
+    heavy = "torch transformers trl unsloth vllm sentence_transformers datasets matplotlib papermill"
     code = f"""import importlib, sys
-for m in {modules}:
+for m in {sorted(MODULES)}:
     importlib.import_module("fence_nb." + m)
-    heavy = sorted(set("torch transformers trl unsloth vllm sentence_transformers datasets matplotlib papermill".split()) & set(sys.modules))
-    assert not heavy, (m, heavy)"""
+    assert not (heavy := sorted(set("{heavy}".split()) & set(sys.modules))), (m, heavy)"""
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_windows_can_import_it():
+    "No module of ours imports what only Unix has. psutil and filelock do, where they may."
+    for name, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            assert not {"fcntl", "resource", "pwd", "grp", "termios"} & set(names), name
+
+
+@pytest.mark.parametrize("folder", ["fence_nb", "tests"])
+def test_lines_can_be_read(folder):
+    ruff = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", folder], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ruff.returncode == 0, ruff.stdout[-3000:] + ruff.stderr[-500:]
+
+
+def test_cells_and_tests_are_formatted():
+    command = [sys.executable, "-m", "ruff", "format", "--no-cache", "--check", "nbs", "tests"]
+    ruff = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ruff.returncode == 0, ruff.stdout[-2000:] + ruff.stderr[-500:]
+
+
+def public_names() -> dict[str, list[str]]:
+    "Each public name, and the modules that define it."
+    modules_by_name = defaultdict(list)
+    for module, file in MODULES.items():
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+                for name in ast.literal_eval(node.value):
+                    modules_by_name[name].append(module)
+    return modules_by_name
+
+
+def test_a_public_name_means_one_thing():
+    assert {name: modules for name, modules in public_names().items() if len(modules) > 1} == {}
+
+
+def test_every_public_name_is_used():
+    "By another module, a lesson, a run notebook, a page or a test."
+    words_by_place = defaultdict(set)
+    for module, file in MODULES.items():
+        words_by_place[module] = set(re.findall(r"\w+", file.read_text(encoding="utf-8").split("# %%", 1)[-1]))
+    elsewhere = set()
+    for path in [*(ROOT / "nbs").rglob("*.ipynb")]:
+        for cell in cells(path):
+            source = "".join(cell["source"])
+            if not source.startswith(("#| export", "#| default_exp")):
+                elsewhere |= set(re.findall(r"\w+", source))
+    elsewhere |= {w for f in (ROOT / "tests").rglob("*.py") for w in re.findall(r"\w+", f.read_text(encoding="utf-8"))}
+    unused = []
+    for name, (module, *_) in public_names().items():
+        others = (words for place, words in words_by_place.items() if place != module)
+        own = len(re.findall(rf"\b{name}\b", MODULES[module].read_text(encoding="utf-8").split("# %%", 1)[-1]))
+        if name not in elsewhere and own < 2 and not any(name in words for words in others):
+            unused.append(f"{module}.{name}")
+    assert unused == []
+
+
+def test_only_a_domain_knows_which_domain_it_is():
+    switch = re.compile(r"\.task\b|\bteacher [!=]= [\"']|\.domain [!=]= [\"']")
+    modules = {m: f for m, f in MODULES.items() if not m.startswith("domains.")}
+    found = [f"{m}: {hit}" for m, f in modules.items() for hit in switch.findall(f.read_text(encoding="utf-8"))]
+    found += [f"{n.name}: {hit}" for n in RUNS for c in cells(n) for hit in switch.findall("".join(c["source"]))]
+    assert found == []
+
+
+def test_no_test_asserts_a_time():
+    clock = re.compile(r"assert [^\n]*(?:time\.time\(\)|perf_counter|\bseconds\b[^\n]*<|monotonic\(\))")
+    texts = {f: f.read_text(encoding="utf-8") for f in (ROOT / "tests").rglob("*.py") if f != Path(__file__).resolve()}
+    assert [f"{f.name}: {m[0]}" for f, text in texts.items() for m in clock.finditer(text)] == []
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+
+
+def links_of(path: Path) -> list[str]:
+    "Every link of a page; of a notebook, those in its prose."
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n".join("".join(c["source"]) for c in cells(path, "markdown"))
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.S)
+    return [a or b for a, b in LINK.findall(text)]
+
+
+def test_links_lead_somewhere():
+    "Links inside the repository; addresses elsewhere are only read, since no test needs a network."
+    pages = [*ROOT.glob("*.md"), ROOT / "data" / "README.md", *(ROOT / "nbs").rglob("*.ipynb")]
+    broken = []
+    for page in pages:
+        for link in links_of(page):
+            target, _, anchor = link.partition("#")
+            if re.match(r"https://[\w.-]+\.\w+(/|$)", link) or link.startswith("mailto:"):
+                continue
+            if target and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+            elif not target and anchor and anchor not in headings_of(page):
+                broken.append(f"{page.relative_to(ROOT)}: {link}: no such heading")
+    assert broken == []
+
+
+def headings_of(page: Path) -> set[str]:
+    "Anchors as code hosts make them from headings."
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        text = "\n".join("".join(c["source"]) for c in cells(page, "markdown"))
+    titles = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", t).strip().lower().replace(" ", "-") for t in titles}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +213,7 @@ def exported(tmp_path_factory) -> Path:
             ".venv", ".git", "runs-*", "data", "__pycache__", "*.egg-info", ".pytest_cache", ".ipynb_checkpoints"
         ),
     )
-    for f in (copy / "fence_nb").glob("*.py"):
+    for f in (copy / "fence_nb").rglob("*.py"):
         if f.name != "__init__.py":
             f.unlink()
     for work in ("nbdev_export", "nbdev_clean"):
@@ -71,7 +231,7 @@ def exported(tmp_path_factory) -> Path:
 
 def test_code_is_in_step(exported):
     def code(root):
-        return {f.name: f.read_text(encoding="utf-8") for f in (root / "fence_nb").glob("*.py")}
+        return {str(f.relative_to(root)): f.read_text(encoding="utf-8") for f in (root / "fence_nb").rglob("*.py")}
 
     ours, fresh = code(ROOT), code(exported)
     assert sorted(ours) == sorted(fresh)
@@ -87,29 +247,8 @@ def test_notebooks_are_clean(exported):
     assert differ == [], "run nbdev-clean"
 
 
-def test_readme_is_the_index(tmp_path):
-    index = ROOT / "nbs" / "index.ipynb"
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "nbconvert",
-            "--to",
-            "markdown",
-            str(index),
-            "--output-dir",
-            str(tmp_path),
-            "--output",
-            "README",
-            "--RegexRemovePreprocessor.enabled=True",
-            r"--RegexRemovePreprocessor.patterns=^#\|\s*hide",
-        ],
-        check=True,
-        capture_output=True,
-    )
-    assert (tmp_path / "README.md").read_text(encoding="utf-8") == (ROOT / "README.md").read_text(encoding="utf-8"), (
-        "make README.md from nbs/index.ipynb by nbconvert"
-    )
+def test_readme_is_the_index():
+    assert readme_text() == (ROOT / "README.md").read_text(encoding="utf-8"), "run: python tests/readme.py"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS + RUNS, ids=lambda p: p.name)
@@ -176,8 +315,10 @@ RANK = """
 from fence_nb.evidence.tools import rerank
 from fence_nb.core.records import Document
 words = "abcdefgh"
-pair = [Document(text=" ".join(f"{w}{k}" for w in words)) for k in range(20)]                         # equal in everything but the words,
-more = [Document(text=f"{w}{k} " + "x " * 7) for k in range(20) for n, w in enumerate(words) for _ in range(n)] # which are rare to common
+# Two texts that are equal in everything but the words, which are rare to common.
+pair = [Document(text=" ".join(f"{w}{k}" for w in words)) for k in range(20)]
+often = [f"{w}{k} " + "x " * 7 for k in range(20) for n, w in enumerate(words) for _ in range(n)]
+more = [Document(text=text) for text in often]
 print([d.text for d in rerank(" ".join(d.text for d in pair), pair + more, 20)])
 """
 

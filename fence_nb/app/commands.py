@@ -207,7 +207,7 @@ class Judging:
     judge: AnyModel = None  # a trained evaluator
     prompts: str = "full"  # wording of the questions: full | terse
     critiques: bool = True  # False: read the label's probability at once
-    probs: bool = True  # ask for the probabilities of labels
+    probs: bool | None = True  # ask for the probabilities of labels
     fast: str | None = None  # a fast judge that is asked first
     band: str = ""  # LOW,HIGH: where it is unsure
     explain: bool = False  # what is not supported needs a critique
@@ -456,7 +456,7 @@ def judge(
     model: AnyModel,  # a folder, a hub name, a URL with #NAME, a language model, or a judge
     prompts: str = "full",  # wording of the questions: full | terse
     critiques: bool = True,  # False: only the label, several times faster and less sure
-    probs: bool = True,  # ask for the probabilities of labels
+    probs: bool | None = None,  # label probabilities; None: where the model offers them
     fast: str | None = None,  # folder of a fast judge that is asked first
     band: str = "",  # LOW,HIGH: where it is unsure; empty: as it was learned
     engine: str = "local",  # local | ray
@@ -579,7 +579,7 @@ def score(
     judge: AnyModel = None,  # a trained evaluator; default: the model judges, too
     prompts: str = "full",  # wording of the questions: full | terse
     critiques: bool = True,  # False: only labels, several times faster and less sure
-    probs: bool = True,  # ask for the probabilities of labels
+    probs: bool | None = None,  # label probabilities; None: where the model offers them
     fast: str | None = None,  # folder of a fast judge that is asked first
     band: str = "",  # LOW,HIGH: where it is unsure; empty: as it was learned
     engine: str = "local",  # local | ray
@@ -697,7 +697,7 @@ def revise(
     policy: str = "edit_remove",  # edit_remove | edit: correct everything, ask nothing
     seed: int = 0,  # of what is written anew
     prompts: str = "full",  # wording of the questions: full | terse
-    probs: bool = True,  # ask for the probabilities of labels
+    probs: bool | None = None,  # label probabilities; None: where the model offers them
     fast: str | None = None,  # folder of a fast judge that is asked first
     band: str = "",  # LOW,HIGH: where it is unsure; empty: as it was learned
     engine: str = "local",  # local | ray

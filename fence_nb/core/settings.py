@@ -10,6 +10,7 @@ __all__ = ['PACKAGED', 'TextList', 'FloatList', 'UnitFloat', 'Options', 'Profile
 import configparser
 import difflib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -43,6 +44,12 @@ def _split(value: Any) -> Any:
 TextList = Annotated[tuple[str, ...], BeforeValidator(_split)]
 FloatList = Annotated[tuple[float, ...], BeforeValidator(_split)]
 UnitFloat = Annotated[float, Field(ge=0, le=1)]
+
+
+def _in_data_folder(value: str) -> str:
+    "What would lie in `data/raw`, where the environment variable FENCE_DATA says that public data are."
+    inside = Path(value).parts[:2] == ("data", "raw") and os.environ.get("FENCE_DATA")
+    return str(Path(os.environ["FENCE_DATA"], *Path(value).parts[2:]).resolve()) if inside else value
 
 
 class Profile(BaseModel):
@@ -189,7 +196,7 @@ class Profile(BaseModel):
         for home in (self.root, PACKAGED):
             if (home / value).exists():
                 return str((home / value).resolve())
-        return value
+        return _in_data_folder(value)
 
 # %% ../../nbs/core/02_settings.ipynb #085dcef3
 def find_settings(

@@ -101,3 +101,14 @@ def test_a_missing_extra_is_one_line():
     with pytest.raises(MissingExtra) as e:
         need("local", "json", "no_such_library.at_all")
     assert "pip install 'fence_nb[local]'" in str(e.value) and "\n" not in str(e.value)
+
+
+def test_public_data_may_lie_elsewhere(tmp_path, monkeypatch):
+    from fence_nb.core.settings import load_profile
+
+    profile = load_profile("llama3-8b")
+    monkeypatch.setenv("FENCE_DATA", str(tmp_path))
+    assert profile.place("data/raw/prompts/x.csv") == str(tmp_path / "prompts" / "x.csv")
+    assert profile.place("hub/name") == "hub/name"
+    monkeypatch.delenv("FENCE_DATA")
+    assert profile.place("data/raw/prompts/x.csv") == "data/raw/prompts/x.csv"
