@@ -1,4 +1,4 @@
-"What the tests share: the repository, the public data, the command, a server that stands in for a model, a run of everything."
+"What tests share: the repository, public data, the command, a stand-in for a server, and a run of everything."
 
 import json
 import os
@@ -118,3 +118,13 @@ def endpoint() -> str:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
+
+
+def page_text(name: str) -> str:
+    "Prose and outputs of a page in `nbs/pages`, as a reader sees them."
+    cells = json.loads((ROOT / "nbs" / "pages" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    parts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            parts.append("".join(output.get("data", {}).get("text/markdown", output.get("text", []))))
+    return "\n".join(parts)

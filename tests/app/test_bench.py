@@ -1,10 +1,10 @@
-"Benchmarks: the figures that README shows, the notebooks at a small size, the command line."
+"Benchmarks: the figures that its page shows, the notebooks at a small size, the command line."
 
 import json
 
 import papermill
 import pytest
-from conftest import ROOT
+from conftest import ROOT, page_text
 
 from fence_nb.app.bench import bench_table, judging_load, machine, plain_generate
 from fence_nb.app.cli import main
@@ -41,16 +41,16 @@ def test_kept_figures_are_whole():
     assert (claims[0]["size"], claims[-1]["size"]) == (500, 16000) and all(
         1.8 <= r["doubled"] <= 2.2 for r in claims[1:]
     )
-    words = (ROOT / "README.md").read_text(encoding="utf-8")
+    words = page_text("02_speed")
     of = lambda name, rows, form: [form.format(f([r[name] for r in rows])) for f in (min, max)]
     for name, rows, form in (
         ("per_item_us", [{"per_item_us": r["per_item_us"] / 1000} for r in claims], "{:.2f}"),
         ("doubled", claims[1:], "{:.2f}"),
         ("peak_mb", claims, "{}"),
     ):
-        assert all(x in words for x in of(name, rows, form)), f"README tells other figures for {name}"
+        assert all(x in words for x in of(name, rows, form)), f"the page tells other figures for {name}"
     assert kept["b4_ray"]["same_records"]
-    assert bench_table(kept) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert bench_table(kept) in words
 
 
 @pytest.mark.parametrize("notebook", BENCHES, ids=lambda f: f.stem)

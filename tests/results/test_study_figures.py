@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, page_text
 
 STUDY = ROOT / "data" / "mini" / "study.json"
 
@@ -74,9 +74,7 @@ def test_sweeps_as_told():
     def bacc(*names: str) -> list[str]:
         return [f"{found['evaluator_sweeps'][n]['bacc']:.1f}" for n in names]
 
-    told = next(
-        line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "mini-sweeps`, seed 0" in line
-    )
+    told = next(line for line in page_text("00_study").splitlines() if "mini-sweeps`, seed 0" in line)
     one, two, three = (f"{found['sweeps'][f'fence@rounds={n}']['facts_pct']:.1f}" for n in (1, 2, 3))
     assert (
         f"gives {one} % facts, two {two}, three {three}," in told
