@@ -137,11 +137,13 @@ class OpenDomain(PlainDomain):
         if self.p.knowledge_base:
             requirements.append(self._knowledge_base())
         if self.p.search != "none":
-            opening = lambda: SearchEngine(self.p.search, Calls(), self.p.search_url)
-            requirements.append(try_opening("search", self.p.search, opening))
+            requirements.append(
+                try_opening("search", self.p.search, lambda: SearchEngine(self.p.search, Calls(), self.p.search_url))
+            )
         if self.p.graph != "none":
-            opening = lambda: open_graph(self.p.place(self.p.graph), Calls())
-            requirements.append(try_opening("graph", self.p.graph, opening))
+            requirements.append(
+                try_opening("graph", self.p.graph, lambda: open_graph(self.p.place(self.p.graph), Calls()))
+            )
         if self.p.evaluator == "lm":
             requirements.append(try_opening("prompts_file", self.p.prompts_file, lambda: file_questions(self.p)))
         if self.p.embedder != "none":

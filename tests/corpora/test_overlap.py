@@ -7,7 +7,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 from conftest import DATA, ROOT
@@ -188,15 +187,14 @@ def test_the_same_in_every_process():
     assert len(said) == 1
 
 
-def test_many_claims_in_seconds():
+def test_many_claims():
     rng = random.Random(0)
     text = lambda n: " ".join(f"w{int(rng.paretovariate(0.6)) % 50000}" for _ in range(n))
     docs = [text(100) for _ in range(1000)]
     rows = lambda c, at: [judged(f"{c}{i}", text(12), docs[at + i % 600], c) for i in range(6000)]
     train, test = rows("a", 0), rows("b", 400)
-    start = time.time()
     report = overlap_report(train, test)
-    assert report[0]["documents_shared"] == 200 and time.time() - start < 10
+    assert report[0]["documents_shared"] == 200
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from fence_nb.judging.judge import LMJudge
 from fence_nb.judging.prompts import TERSE
 from fence_nb.models.interface import ScriptedLM
 
-
 QUESTION = [{"role": "user", "content": "Who was she?"}]
 
 
