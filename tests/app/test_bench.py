@@ -130,15 +130,15 @@ def test_what_a_gpu_will_run(name, sizes, figure, tmp_path):
 def test_without_a_gpu_only_what_needs_none(tmp_path, monkeypatch):
     import torch
 
-    import fence_nb.app.launch as launch
+    import fence_nb.app.bench as bench
 
     ran = []
-    monkeypatch.setattr(launch, "_execute", lambda notebook, *rest: ran.append(notebook.stem))
-    monkeypatch.setattr(launch, "read_json", lambda f: {})
+    monkeypatch.setattr(bench, "execute_notebook", lambda notebook, *rest: ran.append(notebook.stem))
+    monkeypatch.setattr(bench, "read_json", lambda f: {})
     for gpu in (False, True):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
         with pytest.raises(KeyError):
-            launch.run_benches([], {}, tmp_path)  # nothing was kept
+            bench.run_benches([], {}, tmp_path)  # nothing was kept
         assert {n[0] for n in ran} == ({"b", "g"} if gpu else {"b"})
 
 
