@@ -63,7 +63,10 @@ def generate(path: Path, passages: int, seed: int) -> None:
 
 
 def timed(work, items: list) -> tuple[dict, list]:
-    "Time for each item, one after another, by the clock and of the processor (which other work on the machine leaves alone), and what came back."
+    """Time for each item, one after another, and what came back.
+
+    By the clock, and of the processor (which other work on the machine leaves alone).
+    """
     clock, cpu, out = [], [], []
     for item in items:
         start = time.perf_counter(), time.process_time()
@@ -88,15 +91,18 @@ def timed(work, items: list) -> tuple[dict, list]:
 
 def build(source: Path, out: Path) -> dict:
     "A build in a process of its own: seconds, passages a second, bytes, peak memory."
-    code = "import sys, json; from fence_nb.wikipedia import build_from; print(json.dumps(build_from(sys.argv[1], sys.argv[2])))"
+    code = (
+        "import sys, json, time; from fence_nb.evidence.wikipedia import build_from\n"
+        "print(json.dumps(build_from(sys.argv[1], sys.argv[2])))\n"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0], time.process_time())"
+    )
     out.unlink(missing_ok=True)
     start = time.time()
     done = subprocess.run(
         [
             sys.executable,
             "-c",
-            code
-            + "\nimport time; print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0], time.process_time())",
+            code,
             str(source),
             str(out),
         ],
@@ -116,7 +122,10 @@ def build(source: Path, out: Path) -> dict:
 
 
 def questions(kb: KnowledgeBase, n: int, seed: int) -> dict[str, list]:
-    "Claims of 5 to 12 words from a sentence, half of them with the page's name; questions of common words only; titles of five kinds."
+    """Claims of 5 to 12 words from a sentence, half of them with the page's name.
+
+    Also questions of common words only, and titles of five kinds.
+    """
     rng, total = np.random.default_rng(seed), kb.about()["passages"]
     out = {"claims": [], "common": [], "title": [], "capitals": [], "redirect": [], "slip": [], "unknown": []}
     most = [w for (w,) in kb.rows("select term from common order by n desc limit 300")] or ["ba", "be"]
@@ -142,10 +151,12 @@ def questions(kb: KnowledgeBase, n: int, seed: int) -> dict[str, list]:
 def quality(found: list[list[int]], exact: list[list[int]], asked: list) -> dict:
     "How much of the exact top five is found, and how often the passage that the claim came from."
     return {
-        "of_exact_top5": round(float(np.mean([len(set(f) & set(e)) / len(e) for f, e in zip(found, exact) if e])), 3),
-        "same_first": round(float(np.mean([f[:1] == e[:1] for f, e in zip(found, exact)])), 3),
-        "source_found": round(float(np.mean([at in f for f, (at, _) in zip(found, asked)])), 3),
-        "source_found_by_exact": round(float(np.mean([at in e for e, (at, _) in zip(exact, asked)])), 3),
+        "of_exact_top5": round(
+            float(np.mean([len(set(f) & set(e)) / len(e) for f, e in zip(found, exact, strict=True) if e])), 3
+        ),
+        "same_first": round(float(np.mean([f[:1] == e[:1] for f, e in zip(found, exact, strict=True)])), 3),
+        "source_found": round(float(np.mean([at in f for f, (at, _) in zip(found, asked, strict=True)])), 3),
+        "source_found_by_exact": round(float(np.mean([at in e for e, (at, _) in zip(exact, asked, strict=True)])), 3),
     }
 
 
@@ -236,31 +247,39 @@ def main() -> None:
     table(result)
 
 
+def times(v: dict) -> str:
+    "The times of one row, in columns."
+    clock = f"{v['p50_ms']:>9}{v['p95_ms']:>9}{v['per_second']:>10}"
+    return clock + f"{v['cpu_p50_ms']:>9}{v['cpu_p95_ms']:>9}{v['per_cpu_second']:>11}"
+
+
 def table(result: dict) -> None:
     for name in ("full", "subset"):
         r = result[name]
         b = r["build"]
         print(
-            f"\n{b['passages']:,} passages: built in {b['seconds']} s, {b['cpu_seconds']} of processor time ({b['passages_per_second']:,} passages/s), {b['file_mb']} MB from {b['source_mb']} MB, peak memory {b['peak_rss_mb']} MB"
+            f"\n{b['passages']:,} passages: built in {b['seconds']} s, {b['cpu_seconds']} of processor time "
+            f"({b['passages_per_second']:,} passages/s), {b['file_mb']} MB from {b['source_mb']} MB, "
+            f"peak memory {b['peak_rss_mb']} MB"
         )
         print(f"{'':<28}{'p50 ms':>9}{'p95 ms':>9}{'per s':>10}{'cpu p50':>9}{'cpu p95':>9}{'per cpu s':>11}")
         for kind, v in r["lookup"].items():
-            print(
-                f"{'lookup, ' + kind:<28}{v['p50_ms']:>9}{v['p95_ms']:>9}{v['per_second']:>10}{v['cpu_p50_ms']:>9}{v['cpu_p95_ms']:>9}{v['per_cpu_second']:>11}"
-            )
+            print(f"{'lookup, ' + kind:<28}{times(v)}")
         for kind in ("claims", "common"):
             for who, v in r[kind].items():
                 if isinstance(v, dict):
                     print(
-                        f"{'top 5, ' + kind + ', ' + who:<28}{v['p50_ms']:>9}{v['p95_ms']:>9}{v['per_second']:>10}{v['cpu_p50_ms']:>9}{v['cpu_p95_ms']:>9}{v['per_cpu_second']:>11}"
+                        f"{'top 5, ' + kind + ', ' + who:<28}{times(v)}"
                         + (f"   {v['of_exact_top5']:.1%} of the exact top 5" if "of_exact_top5" in v else "")
                     )
         if "rank_bm25" in r["claims"]:
             print(
-                f"throughput beside rank_bm25: {r['claims']['times_rank_bm25_per_second']} times by the clock, {r['claims']['times_rank_bm25_per_cpu_second']} by processor time"
+                f"throughput beside rank_bm25: {r['claims']['times_rank_bm25_per_second']} times by the clock, "
+                f"{r['claims']['times_rank_bm25_per_cpu_second']} by processor time"
             )
     print(
-        f"\nload of the machine ({result['cores']} cores): {result['load_at_start'][0]:.1f} at the start, {result['load_at_end'][0]:.1f} at the end"
+        f"\nload of the machine ({result['cores']} cores): {result['load_at_start'][0]:.1f} at the start, "
+        f"{result['load_at_end'][0]:.1f} at the end"
     )
 
 

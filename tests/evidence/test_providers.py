@@ -446,9 +446,11 @@ def test_texts(server):
 )
 def test_relations_narrow_down(server, name, relation, texts):
     server.provider = name
-    ask = lambda r: [
-        d.text for d in tool(name, unhurried_calls(), server)(ToolCall(tool="t", query="Ada Vell", relation=r))
-    ]
+
+    def ask(relation):
+        call = ToolCall(tool="t", query="Ada Vell", relation=relation)
+        return [d.text for d in tool(name, unhurried_calls(), server)(call)]
+
     assert ask(relation) == texts and len(ask("shoe size")) == len(ask("")) > len(texts)
 
 
@@ -560,7 +562,10 @@ def test_a_budget_of_ten_stops_at_ten_and_goes_on_to_the_same_end(server, tmp_pa
     people = [f"Person {i}" for i in range(16)]
     whole = run("brave", unhurried_calls(), server, people)
     server.asked.clear()
-    start = lambda n: unhurried_calls(tmp_path / "calls.db", ledger=Ledger(tmp_path / "ledger.db", max_calls=n))
+
+    def start(n):
+        return unhurried_calls(tmp_path / "calls.db", ledger=Ledger(tmp_path / "ledger.db", max_calls=n))
+
     with pytest.raises(BudgetReached, match=r"max_calls = 10 reached \(brave 10 calls, 0.05 USD\)"):
         run("brave", start(10), server, people)
     assert len(server.asked) == 10
@@ -584,9 +589,9 @@ def test_tables():
 
 
 def test_dates_and_values():
-    t = lambda text, p, cal="Q1985727": time_words(
-        {"time": text, "precision": p, "calendarmodel": f"http://x/entity/{cal}"}
-    )
+    def t(text, p, cal="Q1985727"):
+        return time_words({"time": text, "precision": p, "calendarmodel": f"http://x/entity/{cal}"})
+
     assert [t("+1961-08-04T00:00:00Z", p) for p in (14, 11, 10, 9, 8, 7, 6)] == ["4 August 1961"] * 2 + [
         "August 1961",
         "1961",
