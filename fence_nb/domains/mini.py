@@ -21,25 +21,9 @@ from ..evidence.tools import Toolbox
 from ..models.interface import LanguageModel
 from ..models.local import check_model, open_lm
 from .base import build_base, check_base, known_facts
-from fence_nb.domains.domain import (
-    BaseModelRef,
-    GoldScorer,
-    GroupFacts,
-    JudgedSplit,
-    LookupScorer,
-    PlainDomain,
-    open_toolbox,
-)
+from .domain import BaseModelRef, GroupFacts, JudgedSplit, LookupScorer, PlainDomain, open_toolbox
 from .teacher import scripted_teacher
-from fence_nb.domains.world import (
-    RELATIONS,
-    STYLES,
-    World,
-    gold_label,
-    human_judgments,
-    read_claim,
-    sources,
-)
+from .world import RELATIONS, STYLES, World, gold_label, human_judgments, read_claim, sources
 
 # %% ../../nbs/domains/04_mini.ipynb #a81df6b8
 class MiniOptions(BaseModel):
@@ -144,7 +128,7 @@ class MiniDomain(PlainDomain):
             return scripted_teacher(self.prompts, seed=self.p.seed)
         return super().teacher()
 
-    def gold_scorer(self, splitter: LanguageModel | None) -> GoldScorer | None:
+    def gold_scorer(self, splitter: LanguageModel | None) -> LookupScorer:
         "The facts of the world."
         return LookupScorer(splitter, self.prompts, partial(gold_label, self.world), "facts of the world")
 

@@ -20,7 +20,7 @@ from ..corpora.splits import by_set, drop_overlap, overlap_report, public_split
 from ..evidence.graph import open_graph
 from ..evidence.kb import KnowledgeBase
 from ..evidence.search import SearchEngine
-from ..evidence.tools import Toolbox, ToolCall, load_embedder
+from ..evidence.tools import Tool, Toolbox, ToolCall, load_embedder
 from .domain import JudgedSplit, PlainDomain, open_toolbox
 from .services import CONNECTIONS, Requirement, model_requirement, open_tools, try_opening
 
@@ -137,18 +137,20 @@ class OpenDomain(PlainDomain):
         if self.p.knowledge_base:
             requirements.append(self._knowledge_base())
         if self.p.search != "none":
-            requirements.append(
-                try_opening("search", self.p.search, lambda: SearchEngine(self.p.search, Calls(), self.p.search_url))
-            )
+            requirements.append(try_opening("search", self.p.search, self._search))
         if self.p.graph != "none":
-            requirements.append(
-                try_opening("graph", self.p.graph, lambda: open_graph(self.p.place(self.p.graph), Calls()))
-            )
+            requirements.append(try_opening("graph", self.p.graph, self._graph))
         if self.p.evaluator == "lm":
             requirements.append(try_opening("prompts_file", self.p.prompts_file, lambda: file_questions(self.p)))
         if self.p.embedder != "none":
             requirements.append(self._embedder())
         return requirements
+
+    def _search(self) -> SearchEngine:
+        return SearchEngine(self.p.search, Calls(), self.p.search_url)
+
+    def _graph(self) -> Tool:
+        return open_graph(self.p.place(self.p.graph), Calls())
 
     def _corpus(self, name: str) -> Requirement:
         p = self.p
