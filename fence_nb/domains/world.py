@@ -151,7 +151,7 @@ class World:
     q: float = 200.0  # Zipf-Mandelbrot offset
     s: float = 1.0  # Zipf-Mandelbrot exponent
     pool: int = 24  # values of each kind
-    stub: float = 0.95  # chance that a fact of the least popular is never written about; 0 for the most popular
+    stub: float = 0.95  # chance that a fact of the least popular is never written about; for others less, to 0
     seed: int = 0
     people: tuple[Person, ...] = field(init=False, repr=False)
     pools: dict[str, list[str]] = field(init=False, repr=False)  # kind of value -> values
