@@ -38,6 +38,8 @@ def library_notebooks(root: Path) -> list[Path]:
 
 def is_import_cell(source: str) -> bool:
     "Only imports, and perhaps comments."
+    if source.startswith("%"):
+        return False
     return all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(source).body)
 
 

@@ -11,20 +11,29 @@ from pathlib import Path
 import pytest
 from conftest import ENVIRONMENT, ROOT
 
-LEFT_OUT = (".venv", ".git", "runs", "raw", "cache", "__pycache__", "*.egg-info", ".pytest_cache", ".ipynb_checkpoints")
+LEFT_OUT = (".venv", ".git", "__pycache__", "*.egg-info", ".pytest_cache", ".ipynb_checkpoints")
 PAGES = sorted(n for n in (ROOT / "nbs").rglob("*.ipynb") if n.parent.name not in ("runs", "bench"))
 
 
+def without_what_is_made_here(folder: str, names: list[str]) -> set[str]:
+    "What a copy for the lessons leaves out: environments, caches, runs and downloads."
+    made = {"runs", "raw", "cache"} if Path(folder).name == "data" else set()
+    return set(shutil.ignore_patterns(*LEFT_OUT)(folder, names)) | made & set(names)
+
+
 @pytest.fixture(scope="session")
-def fresh(tmp_path_factory) -> Path:
-    "A copy of the repository whose lessons have just been run; the folder `runs` of notebooks stays out of it."
+def fresh(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    "A copy of the repository whose lessons have just been run, and what the run said."
     copy = tmp_path_factory.mktemp("lessons") / "repo"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    shutil.copytree(ROOT, copy, ignore=without_what_is_made_here)
     environment = os.environ | ENVIRONMENT | {"HOME": str(copy.parent), "PYTHONPATH": str(copy)}
     command = [sys.executable, "-c", "from nbdev.test import nbdev_test; nbdev_test()", "--save"]
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    return copy, subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+
+
+def test_every_lesson_runs(fresh):
+    _, done = fresh
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    return copy
 
 
 def plain(text: str) -> str:
@@ -53,7 +62,7 @@ def shown(path: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_stored_outputs_are_fresh(fresh, path):
-    stored, now = shown(path), shown(fresh / path.relative_to(ROOT))
+    stored, now = shown(path), shown(fresh[0] / path.relative_to(ROOT))
     assert [source for source, _ in stored] == [source for source, _ in now]
     for (source, before), (_, after) in zip(stored, now, strict=True):
         assert before == after, f"stale output of the cell that ends in …{source}"
