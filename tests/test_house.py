@@ -109,6 +109,14 @@ def test_lines_can_be_read(folder):
     assert ruff.returncode == 0, ruff.stdout[-3000:] + ruff.stderr[-500:]
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_lines_are_short(name):
+    "At most 120 columns, but for the list of public names, which nbdev writes."
+    text = MODULES[name].read_text(encoding="utf-8")
+    generated, _, own = text.partition("\n# %% ../")
+    assert [line for line in [generated.split("\n", 1)[0], *own.splitlines()] if len(line) > 120] == []
+
+
 def test_cells_and_tests_are_formatted():
     command = [sys.executable, "-m", "ruff", "format", "--no-cache", "--check", "nbs", "tests"]
     ruff = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -72,7 +72,10 @@ def side_by_side(
             start = time.perf_counter()
             rivals[name][0]()
             seconds[name].append(time.perf_counter() - start)
-    rate = lambda name: sorted(rivals[name][1] / s for s in seconds[name])
+
+    def rate(name: str) -> list[float]:
+        return sorted(rivals[name][1] / s for s in seconds[name])
+
     return [
         {
             "name": name,
@@ -94,7 +97,7 @@ def ratio(
     a, b = ({r["name"]: r for r in rows}[n] for n in (fast, slow))
     each = sorted(
         y / x * (a["per_second"] * median(a["seconds"])) / (b["per_second"] * median(b["seconds"]))
-        for x, y in zip(a["seconds"], b["seconds"])
+        for x, y in zip(a["seconds"], b["seconds"], strict=True)
     )
     return {
         "fast": fast,
@@ -109,6 +112,12 @@ def _held() -> int:
     import psutil
 
     return psutil.Process().memory_info().rss
+
+
+def _watch_memory(finished: threading.Event, most: list[int]) -> None:
+    "Keep the highest memory seen in `most` until the work is finished."
+    while not finished.wait(0.02):
+        most[0] = max(most[0], _held())
 
 
 def growth(
@@ -126,11 +135,7 @@ def growth(
             base, done = _held(), threading.Event()
             most = [base]
 
-            def watch():
-                while not done.wait(0.02):
-                    most[0] = max(most[0], _held())
-
-            t = threading.Thread(target=watch)
+            t = threading.Thread(target=_watch_memory, args=(done, most))
             t.start()
             start = time.perf_counter()
             work(size)
@@ -248,7 +253,11 @@ def plain_pairs(
                 for w in read_windows(claim, d.text, judge.reading.words, judge.reading.windows)[0]
             ]
         x = judge.tokenizer(
-            *map(list, zip(*texts)), truncation="longest_first", max_length=most, padding=True, return_tensors="pt"
+            *map(list, zip(*texts, strict=True)),
+            truncation="longest_first",
+            max_length=most,
+            padding=True,
+            return_tensors="pt",
         ).to(judge.device)
         with torch.inference_mode():
             out.append(judge.model(**x).logits[:, 0].max().item())
@@ -275,7 +284,8 @@ def bench_table(
     for name, found in kept.items():
         rate = {r["name"]: f"{r['per_second']:,.0f}" for r in found.get("rows", [])}
         lines += [
-            f"| {name} | {r['fast']} | {rate[r['fast']]} | {r['slow']} | {rate[r['slow']]} | {r['ratio']:.1f} [{r['low']:.1f}, {r['high']:.1f}] |"
+            f"| {name} | {r['fast']} | {rate[r['fast']]} | {r['slow']} | {rate[r['slow']]} "
+            f"| {r['ratio']:.1f} [{r['low']:.1f}, {r['high']:.1f}] |"
             for r in found.get("ratios", [])
         ]
     return "\n".join(lines)
@@ -553,7 +563,7 @@ def judging_floor(
     together: int,  # replies that grow side by side
     ceiling: Ceiling,
 ) -> dict:  # arithmetic, bandwidth: seconds that the device needs at least
-    "What reading each document once and writing each reply costs at best: arithmetic, or reading the weights for each step."
+    "What reading each document once and writing each reply costs at best: arithmetic, or reading the weights."
     flops = sets * pass_flops(config, read) + claims * (own + written) * (
         2 * weights_met(config) + 4 * read * config.num_attention_heads * config.head_dim * config.num_hidden_layers
     )
@@ -569,7 +579,10 @@ def run_benches(
     | None = None,  # folder for figures and executed notebooks; default data/runs/bench beside settings.ini
     relay: TextIO | None = None,  # where progress goes; default standard error
 ) -> dict[str, dict]:  # name -> what the notebook kept
-    "Run benchmarks; `bench.json` holds the figures of all that were ever run there. Raises: `InputError` before anything is run, `StageFailed`."
+    """Run benchmarks; `bench.json` holds the figures of all that were ever run there.
+
+    Raises: `InputError` before anything is run, `StageFailed`.
+    """
     import papermill
     import torch
 
@@ -587,9 +600,8 @@ def run_benches(
     has = {name: list(papermill.inspect_notebook(str(found[name]))) for name in chosen}
     for k in settings:
         if not any(k in h for h in has.values()):
-            raise InputError(
-                f"--set {k}: none of {', '.join(chosen)} has this parameter; {nearest(k, {k for h in has.values() for k in h})}"
-            )
+            parameters = {name for names_of_one in has.values() for name in names_of_one}
+            raise InputError(f"--set {k}: none of {', '.join(chosen)} has this parameter; {nearest(k, parameters)}")
     for name in chosen:
         given = {k: v for k, v in settings.items() if k in has[name]} | {"out": str(out)}
         given |= {

@@ -378,8 +378,8 @@ def _base_problem() -> str:
 # %% ../../nbs/app/09_cli.ipynb #3a0064d8
 def doctor_command() -> int:  # exit code: 1 when something needed is missing
     "versions, devices, extras, and what is missing"
-    from fence_nb.core.settings import find_settings
     from fence_nb.app.runs import package_versions
+    from fence_nb.core.settings import find_settings
 
     lines = package_versions() | {"devices": _device_line()}
     lines |= {f"extra {extra}": _extra_line(extra) for extra in EXTRAS}

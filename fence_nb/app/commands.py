@@ -35,6 +35,7 @@ from fence_nb.core.records import (
     Response,
     Revision,
 )
+
 from ..core.store import atomic_write, check_record, chunks, open_lines, records_of_kind, run_resumable
 from ..core.text import sentence_spans
 from ..core.work import ChunkWork

@@ -12,17 +12,10 @@ __all__ = ['prepare_base', 'base_path', 'base_facts', 'evaluator_rows', 'variant
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..core.records import Claim, EvaluatorRow, Failure, InputError, JudgedClaim, Judgment, PathLike
-from ..core.settings import Profile
-from ..core.store import atomic_write, chunks, read_records, records_of_kind, run_resumable
-from ..core.work import chunk_work
-from ..corpora.registry import SETS
-from ..corpora.splits import split_groups
-from ..domains.domain import open_domain
-from ..evidence.tools import Toolbox
 from fence_nb.fence.augment import (
     augment_critiques,
     augment_sources,
@@ -42,6 +35,15 @@ from fence_nb.judging.calibration import (
     tune_threshold,
     word_overlap,
 )
+
+from ..core.records import Claim, EvaluatorRow, Failure, InputError, JudgedClaim, Judgment, PathLike
+from ..core.settings import Profile
+from ..core.store import atomic_write, chunks, read_records, records_of_kind, run_resumable
+from ..core.work import chunk_work
+from ..corpora.registry import SETS
+from ..corpora.splits import split_groups
+from ..domains.domain import open_domain
+from ..evidence.tools import Toolbox
 from ..judging.cross_encoder import CrossEncoderJudge, load_reading, save_reading, train_cross_encoder
 from ..judging.judges import open_judge
 from ..judging.prompts import prompt_set
@@ -113,7 +115,10 @@ def evaluator_rows(
 def variants(
     p: Profile,
 ) -> list[str]:
-    "The evaluators that a profile trains; or a cross-encoder, and one for each set that is left out of its training. Raises: `InputError` for unknown ones, and without `full`, which judges for the generator."
+    """The evaluators that a profile trains; or a cross-encoder, and one for each set left out of its training.
+
+    Raises: `InputError` for unknown ones, and without `full`, which judges for the generator.
+    """
     if p.evaluator == "lm":
         for v in p.evaluators:
             check_variant(v)
@@ -199,7 +204,9 @@ def rows_card(
             "title": "Human-judged claims, augmented",
             "profile": stage.p.name,
             "seed": stage.p.seed,
-            "how": "Claims that people judged on documents, split by document. To the training claims a larger model wrote critiques, and tools found further documents; both were kept only where the label that follows is the human's.",
+            "how": "Claims that people judged on documents, split by document. To the training claims a larger model "
+            "wrote critiques, and tools found further documents; both were kept only where the label that follows "
+            "is the human's.",
         },
         licences,
     )
@@ -212,7 +219,7 @@ def train_fast_judge(
     out,  # folder to appear
     base: str,  # the model to start from
 ) -> dict:  # the training record
-    "Train a cross-encoder; then fit the weight of shared words, temperature and threshold on training documents that were kept from it."
+    "Train a cross-encoder; then fit the weight of shared words, temperature and threshold on held-out documents."
     fit, held = ([e for e in part if e.corpus != variant.removeprefix("without_")] for part in kept_apart(p, train))
     print(f"{variant}: {len(fit)} claims to train on, {len(held)} to calibrate on", flush=True)
     done = train_cross_encoder(
@@ -278,7 +285,7 @@ def test_evaluator(
     path,  # file to appear
     chunk: int = 300,
 ) -> tuple[dict, list]:  # balanced accuracy with interval, by corpus; Judgment and Failure records
-    "Judge the test claims on their own documents and compare with people: three labels where people gave three, else two."
+    "Judge the test claims on their own documents and compare with people: by three labels where they gave three."
 
     def open():
         return (open_judge(p.place(model), judge_options(p)),)
@@ -307,7 +314,10 @@ def evaluator_metrics(
     results: dict[str, dict],  # variant -> `judge_summary`
 ) -> dict:  # variant -> bacc, bacc_ci, unparsed_pct, by_style
     "Balanced accuracy over all test claims, and by document style."
-    keep = lambda m: {k: getattr(m, k) for k in ("bacc", "bacc_ci", "unparsed_pct")}
+
+    def keep(figures: Any) -> dict:
+        return {k: getattr(figures, k) for k in ("bacc", "bacc_ci", "unparsed_pct")}
+
     return {
         v: keep(m["mean"]) | {"by_style": {c.removeprefix("world-"): keep(x) for c, x in m.items() if c != "mean"}}
         for v, m in results.items()
@@ -344,12 +354,17 @@ def fast_judge_metrics(
     readings, scores, calibration = {name: load_reading(folder) for name, folder in models.items()}, {}, {}
     for part, rows in test_parts(p, test).items():
         by = [f"without_{e.corpus}" if part == "left_out" else "crossencoder" for e in rows]
-        judged = [found[m].get(as_claim(e).id) for m, e in zip(by, rows)]
+        judged = [found[m].get(as_claim(e).id) for m, e in zip(by, rows, strict=True)]
         scores[part] = measure(
             rows, [j and j.probs["Supported"] for j in judged], [readings[m].threshold for m in by], p.seed, p.bootstrap
         )
         after, gold, heat = zip(
-            *[(j.probs["Supported"], e.supported, readings[m].temperature) for j, e, m in zip(judged, rows, by) if j]
+            *[
+                (j.probs["Supported"], e.supported, readings[m].temperature)
+                for j, e, m in zip(judged, rows, by, strict=True)
+                if j
+            ],
+            strict=True,
         )
         before = sharpen(after, 1 / np.array(heat))
         calibration[part] = {
@@ -389,9 +404,13 @@ def rule_metrics(
     )
     for name, rule in rules.items():
         print(f"rule: {name}", flush=True)
-        on_held, on_test = rule(held), dict(zip((e.id for e in test), rule(test)))
+        on_held, on_test = rule(held), dict(zip((e.id for e in test), rule(test), strict=True))
         cut = {
-            c: tune_threshold(*zip(*[(e, q) for e, q in zip(held, on_held) if e.corpus != c])) for c in ["", *p.corpora]
+            c: tune_threshold(
+                [e for e in held if e.corpus != c],
+                [q for e, q in zip(held, on_held, strict=True) if e.corpus != c],
+            )
+            for c in ["", *p.corpora]
         }
         out[name] = {
             part: measure(

@@ -11,7 +11,7 @@ __all__ = ['sample_responses', 'policies', 'preference_records', 'self_records',
 # %% ../../nbs/app/03_generator.ipynb #e5c961a9
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from fence_nb.core.records import (
@@ -25,15 +25,6 @@ from fence_nb.core.records import (
     Response,
     Revision,
 )
-from ..core.settings import Profile
-from ..core.store import chunks, read_records, records_of_kind, run_resumable
-from ..core.text import sentence_spans
-from ..core.work import chunk_work
-from ..corpora.prompts import truthfulqa
-from ..domains.domain import GoldScorer, open_domain, open_toolbox
-from ..domains.services import open_model
-from ..evidence.tools import Toolbox
-from ..fence.preferences import TrainingSet
 from fence_nb.fence.recipes import (
     BASE_ARM,
     OBJECTIVES,
@@ -45,6 +36,16 @@ from fence_nb.fence.recipes import (
     arms_of,
     main_arm,
 )
+
+from ..core.settings import Profile
+from ..core.store import chunks, read_records, records_of_kind, run_resumable
+from ..core.text import sentence_spans
+from ..core.work import chunk_work
+from ..corpora.prompts import truthfulqa
+from ..domains.domain import GoldScorer, open_domain, open_toolbox
+from ..domains.services import open_model
+from ..evidence.tools import Toolbox
+from ..fence.preferences import TrainingSet
 from ..fence.revise import SelfJudge, revise_responses
 from ..fence.rewards import Assess
 from ..judging.assess import Assessor
@@ -87,7 +88,7 @@ def sample_responses(
             sample=k,
             temperature=temperature,
         )
-        for q, rs in zip(prompts, replies)
+        for q, rs in zip(prompts, replies, strict=True)
         for k, r in enumerate(rs)
     ]
 
@@ -456,6 +457,10 @@ def arm_results(
     }
 
 # %% ../../nbs/app/03_generator.ipynb #5517bbe9
+def _ask_opened(opened: Callable, template: str, desc: str, responses: list[Response]) -> tuple:
+    return yes_or_no(opened(), template, responses, desc)
+
+
 def truthful_answers(
     p: Profile,
     models: dict[str, str],  # arm -> folder
@@ -492,10 +497,9 @@ def truthful_answers(
         judged("claims", lambda rs: by_claims(assess, rs))
     else:
         for what, model, template in TRUTH_JUDGES[name].questions:
-            opened = cache(
-                lambda: open_model(p, model, chat=False)
-            )  # once for all arms, and not at all when their files are there
-            judged(what, lambda rs: yes_or_no(opened(), template, rs, f"{name}: {what}"))
+            # The judge is opened once for all arms, and not at all when their files are there.
+            opened = cache(partial(open_model, p, model, chat=False))
+            judged(what, partial(_ask_opened, opened, template, f"{name}: {what}"))
     return records
 
 # %% ../../nbs/app/03_generator.ipynb #8cd93370

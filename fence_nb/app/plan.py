@@ -227,12 +227,12 @@ def dry_run(
             f"In all: {hours:,.0f} GPU hours, {of_teacher:,.0f} of them the teacher's, and {calls:,} tool calls.",
         ]
         if price := model_prices(p.model_prices).get(Path(p.teacher.rpartition("#")[2]).name):
-            lines.append(
-                f"Teacher: {sum(price.of(w.read, w.written) for w in work if w.who == 'teacher'):,.0f} USD at the price in model_prices, instead of its GPU hours."
-            )
+            usd = sum(price.of(w.read, w.written) for w in work if w.who == "teacher")
+            lines.append(f"Teacher: {usd:,.0f} USD at the price in model_prices, instead of its GPU hours.")
         if p.search in PROVIDERS:
             lines.append(
-                f"Search with {p.search}: a third of the tool calls, {calls / 3 * PROVIDERS[p.search].price:,.0f} USD at its listed price; max_usd = {p.max_usd:g} and max_calls = {p.max_calls} limit it (0: no limit)."
+                f"Search with {p.search}: a third of the tool calls, {calls / 3 * PROVIDERS[p.search].price:,.0f} USD "
+                f"at its listed price; max_usd = {p.max_usd:g} and max_calls = {p.max_calls} limit it (0: no limit)."
             )
         lines += ["", "Assumptions", *(f"  {v:>7g}  {why}" for v, why in ASSUMED.values())]
     lines += [

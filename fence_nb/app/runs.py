@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from pydantic import PrivateAttr
 
 import fence_nb
+
 from ..core.calls import recording_digest
 from ..core.ledger import Ledger
 from ..core.records import Failure, InputError, PathLike, Record

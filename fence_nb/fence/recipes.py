@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ..core.records import Claim, InputError, Judgment, Prompt, Response
-from ..core.settings import Profile, load_profile, nearest
 from fence_nb.fence.preferences import (
     TrainingSet,
     build_preferences,
@@ -26,6 +24,9 @@ from fence_nb.fence.preferences import (
     sft_rows,
     supported_spans,
 )
+
+from ..core.records import Claim, InputError, Judgment, Prompt, Response
+from ..core.settings import Profile, load_profile, nearest
 from .rewards import Assess, ClaimRewards
 
 # %% ../../nbs/fence/04_recipes.ipynb #fb7c5600

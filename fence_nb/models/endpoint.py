@@ -10,6 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -268,13 +269,17 @@ class EndpointLM:
             },
             lambda o: o["word"],
         )
-        ask = lambda how: (
-            lambda: (
-                _formed(_text(self._send(_HELLO, _constraint(how, word))["choices"][0]), how, word).strip() == "fence"
-            )
-        )
+
+        def obeys(how: str) -> bool:
+            reply = _text(self._send(_HELLO, _constraint(how, word))["choices"][0])
+            return _formed(reply, how, word).strip() == "fence"
+
         return next(
-            (how for how in ("structured_outputs", "guided_regex", "response_format") if self._offers(how, ask(how))),
+            (
+                how
+                for how in ("structured_outputs", "guided_regex", "response_format")
+                if self._offers(how, partial(obeys, how))
+            ),
             "",
         )
 
@@ -340,6 +345,7 @@ class EndpointLM:
                     [jobs[k] for k in order],
                     desc,
                 ),
+                strict=True,
             )
         )
         found = [found[k] for k in range(len(jobs))]
@@ -367,7 +373,9 @@ class EndpointLM:
 
     @property
     def _top_k(self) -> int:
-        ask = lambda k: lambda: _top(self._send(_HELLO, self._logprobs(k), max_new_tokens=1)["choices"][0])
+        def ask(k: int) -> Callable:
+            return lambda: _top(self._send(_HELLO, self._logprobs(k), max_new_tokens=1)["choices"][0])
+
         return next((k for k in (20, 5) if self._offers(f"logprobs {k}", ask(k))), 0)
 
     def _logprobs(self, k: int) -> dict:

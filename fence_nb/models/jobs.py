@@ -15,6 +15,7 @@ from collections import deque
 from pathlib import Path
 
 import fence_nb
+
 from ..core.records import InputError
 
 # %% ../../nbs/models/05_jobs.ipynb #4216eacf

@@ -214,7 +214,7 @@ class TransformersLM:
                 out[i][options[k]] = sum(logp[j, s, t].item() for s, t in enumerate(extra))
 
         with torch.inference_mode():
-            for k, extra in enumerate(opts):
+            for k, extra in enumerate(opts):  # noqa: B007, `work` reads k
                 with_backoff(self._batches([i + extra for i in ids], 0, 1), work)
         return out
 

@@ -11,9 +11,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..core.records import InputError, PathLike, need
-from .jobs import answer_job
-from .memory import preflight
 from fence_nb.models.train import (
     TrainArgs,
     TrainingRecord,
@@ -33,6 +30,10 @@ from fence_nb.models.train import (
     training_backend,
     training_dataset,
 )
+
+from ..core.records import InputError, PathLike, need
+from .jobs import answer_job
+from .memory import preflight
 
 # %% ../../nbs/models/07_trainers.ipynb #4f3c6a54
 def train_kto(

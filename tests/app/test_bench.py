@@ -42,7 +42,10 @@ def test_kept_figures_are_whole():
         1.8 <= r["doubled"] <= 2.2 for r in claims[1:]
     )
     words = page_text("02_speed")
-    of = lambda name, rows, form: [form.format(f([r[name] for r in rows])) for f in (min, max)]
+
+    def of(name, rows, form):
+        return [form.format(f([r[name] for r in rows])) for f in (min, max)]
+
     for name, rows, form in (
         ("per_item_us", [{"per_item_us": r["per_item_us"] / 1000} for r in claims], "{:.2f}"),
         ("doubled", claims[1:], "{:.2f}"),

@@ -19,10 +19,10 @@ from fence_nb.app.generator import preference_records
 from fence_nb.app.runs import changes
 from fence_nb.core.records import Failure, InputError, JudgedClaim
 from fence_nb.core.settings import load_profile
-from fence_nb.domains.domain import open_domain, open_toolbox
-from fence_nb.domains.services import open_model
 from fence_nb.core.store import chunks, read_records, run_resumable
 from fence_nb.core.work import ChunkWork
+from fence_nb.domains.domain import open_domain, open_toolbox
+from fence_nb.domains.services import open_model
 
 ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed; the extra `ray` has it")
 

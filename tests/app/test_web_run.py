@@ -1,4 +1,4 @@
-"A run with a model behind an address and a search engine: recorded, replayed without any server, and stopped by a budget in the middle."
+"A run with a model and a search engine behind addresses: recorded, replayed without a server, stopped by a budget."
 
 import hashlib
 import json
@@ -167,7 +167,8 @@ def test_record_replay_and_budget(place, services):
     asked = len(Services.asked)
     assert asked > 20 and {"/search", "/v1/chat/completions"} <= set(Services.asked)
     rows = [
-        json.loads(l) for l in (place / "first" / "r1_evaluator_data" / "evaluator_rows.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (place / "first" / "r1_evaluator_data" / "evaluator_rows.jsonl").read_text().splitlines()
     ]
     assert {d["source"] for r in rows if r["evidence"] == "tools" for d in r["documents"]} == {"search", "kb", "kg"}
 

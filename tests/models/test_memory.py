@@ -31,7 +31,9 @@ def measured(model, method, args, work) -> tuple[int, float]:
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-    say = lambda role, n: [{"role": role, "content": " ".join(["born"] * n)}]
+    def say(role, n):
+        return [{"role": role, "content": " ".join(["born"] * n)}]
+
     net, tok, peft = train.load_for_training(str(model), args, "peft" if args.lora_r else "full")
     if method == "sft":
         rows = [
@@ -101,7 +103,10 @@ def test_what_makes_it_smaller(bases):
     from transformers import AutoConfig
 
     shape, args = AutoConfig.from_pretrained(bases["wide"]), TrainArgs(lr=1e-3, batch=8, lora_r=0, max_length=256)
-    total = lambda method="dpo", micro=0, **more: needed(shape, TrainArgs(**(vars(args) | more)), method, micro).total
+
+    def total(method="dpo", micro=0, **more):
+        return needed(shape, TrainArgs(**(vars(args) | more)), method, micro).total
+
     assert (
         total(precompute_reference=True) < total()
         and total(micro=2) < total(micro=4) < total()
@@ -124,7 +129,8 @@ def test_the_preflight_says_whether_it_fits(bases, capsys):
     )
     with pytest.raises(
         InputError,
-        match=r"does not fit; change micro_batch = \d, or precompute_reference = yes, or lora_r = 16, or launch = data/accelerate/fsdp.yaml",
+        match=r"does not fit; change micro_batch = \d, or precompute_reference = yes, or lora_r = 16, "
+        r"or launch = data/accelerate/fsdp.yaml",
     ):
         preflight(str(bases["wide"]), args, "dpo", room=(need.total * 3 // 4, True))
     preflight(str(bases["wide"]), args, "dpo", room=(need.total // 2, False))  # on a CPU it is only said

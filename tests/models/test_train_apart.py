@@ -13,7 +13,12 @@ from fence_nb.models import jobs, train
 from fence_nb.models.train import TrainArgs, train_dpo, train_sft, training_backend, training_speed
 
 BASE, CPU2 = str(ROOT / "data" / "mini" / "base"), str(ROOT / "data" / "accelerate" / "cpu2.yaml")
-say = lambda role, text: [{"role": role, "content": text}]
+
+
+def say(role, text):
+    return [{"role": role, "content": text}]
+
+
 SFT = [
     {
         "prompt": say("user", f"Tell me a bio of {n}."),
@@ -29,7 +34,10 @@ DPO = [
     }
     for k, r in enumerate(SFT)
 ]
-losses = lambda record: [h["loss"] for h in record["log"] if "loss" in h]
+
+
+def losses(record):
+    return [h["loss"] for h in record["log"] if "loss" in h]
 
 
 @pytest.fixture(autouse=True)
