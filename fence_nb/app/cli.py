@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from fastcore.script import anno_parser
 
 from ..core.records import InputError
-from ..core.settings import load_profile
+from ..core.settings import data_place, load_profile
 from ..core.store import atomic_write, read_json, write_json
 from .commands import check_out, judge_command, revise_command, score_command
 
@@ -196,7 +196,7 @@ def _bench_aggrefact(names: list[str], judge: str | None, data: str | None, tune
 
     if names != ["aggrefact"] or not judge:
         raise InputError("bench: aggrefact is run alone and wants a judge: fence bench aggrefact --judge MODEL")
-    figures = bench_aggrefact(open_judge(judge), data or load_profile("mini").root / "data" / "raw", tune)
+    figures = bench_aggrefact(open_judge(judge), data or load_profile("mini").root / data_place("data/raw"), tune)
     if out:
         write_json(Path(out) / "aggrefact.json", figures)
     print(aggrefact_table(figures).text())
@@ -282,9 +282,9 @@ def _fetch(names: list[str], out: str | None) -> int:
     from fence_nb.corpora.fetch import fetch_sets
     from fence_nb.results.tables import Table
 
-    rows, problems = fetch_sets(names, out or load_profile("mini").root / "data" / "raw")
+    rows, problems = fetch_sets(names, out or load_profile("mini").root / data_place("data/raw"))
     if rows:
-        print(Table.from_rows(rows).text())
+        print(Table.from_rows([vars(row) for row in rows]).text())
     for line in problems:
         print(f"failed: {line}", file=sys.stderr)
     return 1 if problems else 0

@@ -16,6 +16,17 @@ from typing import Any
 
 import numpy as np
 
+<<<<<<< HEAD
+=======
+from ..core.records import Claim, EvaluatorRow, Failure, InputError, JudgedClaim, Judgment, PathLike
+from ..core.settings import Profile
+from ..core.store import atomic_write, chunks, read_records, records_of_kind, run_resumable
+from ..core.work import chunk_work
+from ..corpora.registry import SOURCES
+from ..corpora.splits import split_groups
+from ..domains.domain import open_domain
+from ..evidence.tools import Toolbox
+>>>>>>> 63586a3 (wip sources)
 from fence_nb.fence.augment import (
     augment_critiques,
     augment_sources,
@@ -195,7 +206,8 @@ def rows_card(
 ) -> Path:
     "A card beside the evaluator's data, with the licence of every set in it."
     licences = {
-        c: SETS[c].licence if c in SETS else "this package's" for c in dict.fromkeys(e.corpus for e in train + test)
+        c: SOURCES[c].licence if c in SOURCES else "this package's"
+        for c in dict.fromkeys(e.corpus for e in train + test)
     }
     return data_card(
         stage.path("."),

@@ -13,9 +13,9 @@ from typing import Literal
 from ..core.calls import Calls
 from ..core.records import InputError, JudgedClaim, Label, Prompt
 from ..core.settings import Profile
-from ..corpora.factscore import POPULARITY, load_factscore
-from ..corpora.prompts import BENCHMARKS, load_benchmark, read_prompts
-from ..corpora.registry import FACTSCORE_FILES, all_sets, on_disk
+from ..corpora.factscore import FACTSCORE, POPULARITY
+from ..corpora.prompts import read_prompts
+from ..corpora.registry import SOURCES, on_disk
 from ..corpora.splits import by_set, drop_overlap, overlap_report, public_split
 from ..evidence.graph import open_graph
 from ..evidence.kb import KnowledgeBase
@@ -25,19 +25,6 @@ from .domain import JudgedSplit, PlainDomain, open_toolbox
 from .services import CONNECTIONS, Requirement, model_requirement, open_tools, try_opening
 
 # %% ../../nbs/domains/05_open.ipynb #b970209d
-def _factscore_claim(claim, supported: bool, documents: list) -> JudgedClaim:
-    return JudgedClaim(
-        id=f"factscore-{claim.id}",
-        claim=claim.text,
-        documents=documents,
-        supported=supported,
-        label=Label.SUPPORTED if supported else None,
-        corpus="factscore",
-        group=f"factscore-{claim.topic}",
-        topic=claim.topic,
-    )
-
-
 def factscore_claims(
     folder: str | Path,  # where the public files lie
     toolbox: Toolbox,
@@ -52,14 +39,10 @@ def factscore_claims(
             "give a knowledge_base, or take factscore out of corpora"
         )
     claims = []
-    for file in FACTSCORE_FILES:
-        human = load_factscore(Path(folder, file))
-        for claim in human.claims:
-            if human.labels[claim.id] == "IR":
-                continue
-            documents, _ = toolbox.fetch([ToolCall(tool="kb", query=claim.topic)], claim.text)
-            if documents:
-                claims.append(_factscore_claim(claim, human.labels[claim.id] == "S", documents))
+    for fact in FACTSCORE.load(folder):
+        documents, _ = toolbox.fetch([ToolCall(tool="kb", query=fact.topic)], fact.claim)
+        if documents:
+            claims.append(fact.model_copy(update={"documents": documents}))
     return claims
 
 # %% ../../nbs/domains/05_open.ipynb #5708cd83
@@ -70,9 +53,9 @@ def leave_out_shared(
 ) -> tuple[list[JudgedClaim], list[dict]]:  # what stays; a row for each pair of sets that shared something
     "Leave out training claims that a test set or a benchmark on disk holds too, in near the same words."
     tests = by_set(test)
-    for name, benchmark in BENCHMARKS.items():
-        if benchmark.files and not on_disk(benchmark.files, folder)[1]:
-            tests[name] = load_benchmark(name, folder)
+    for name, source in SOURCES.items():
+        if source.family in ("claims", "prompts") and not on_disk(source.needed, folder)[1]:
+            tests[name] = source.load(folder)
     shared = [row for row in overlap_report(train, tests) if row["rows_touched"]]
     kept, dropped = drop_overlap(train, [row for rows in tests.values() for row in rows])
     print(
@@ -154,12 +137,11 @@ class OpenDomain(PlainDomain):
 
     def _corpus(self, name: str) -> Requirement:
         p = self.p
-        files_by_set = {known: files for known, _, _, files in all_sets()}
-        if name not in files_by_set:
+        if name not in SOURCES:
             return Requirement("corpora", name, "missing", "not a known set; see: fence data list")
         if name == "factscore" and not p.knowledge_base:
             return Requirement("corpora", name, "missing", "its facts have no documents; give a knowledge_base")
-        size, missing = on_disk(files_by_set[name], p.place(p.corpora_path))
+        size, missing = on_disk(SOURCES[name].needed, p.place(p.corpora_path))
         if missing:
             todo = f"{missing[0]} is not in {p.corpora_path}; run: fence data fetch {name}"
             return Requirement("corpora", name, "missing", todo)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..corpora.splits import N_WORDS, OVERLAP_HEAD, overlap_rows
+from ..corpora.splits import RUN_WORDS, OVERLAP_HEAD, overlap_rows
 from ..fence.recipes import RECIPES
 from .tables import Table, cell, value_ci
 
@@ -295,7 +295,7 @@ def overlap_table(
 ) -> Table:  # without rows where nothing is shared
     "What training and test sets shared, before the training claims that hold it were left out."
     note = (
-        f"Near-copies of claims or documents, found by runs of {N_WORDS} words, before the training claims that hold "
+        f"Near-copies of claims or documents, found by runs of {RUN_WORDS} words, before the training claims that hold "
         "them were left out."
     )
     rows = [list(row) for row in overlap_rows(report)]

@@ -13,11 +13,8 @@ from fence_nb.core.store import read_records, write_records
 from fence_nb.corpora.aggrefact import AGGREFACT, AGGREFACT_PAPER, load_aggrefact
 from fence_nb.corpora.factscore import POPULARITY
 from fence_nb.corpora.prompts import (
-    BENCHMARKS,
-    LONGFACT_FILES,
     entities,
     labeled_entities,
-    load_benchmark,
     longfact,
     open_tsv,
     popqa,
@@ -25,6 +22,7 @@ from fence_nb.corpora.prompts import (
     simpleqa,
     truthfulqa,
 )
+from fence_nb.corpora.registry import SOURCES, load_source
 from fence_nb.results.scores import aggrefact_means
 
 ROW = {
@@ -37,7 +35,7 @@ ROW = {
 
 
 def have(name: str) -> Path:
-    missing = [f for f in BENCHMARKS[name].files if not (DATA / f).is_file()]
+    missing = [f for f in SOURCES[name].needed if not (DATA / f).is_file()]
     if missing:
         pytest.skip(f"no {missing[0]} below {DATA}; name the folder of the sets in FENCE_DATA")
     return DATA
@@ -68,7 +66,7 @@ class TestAggreFact:
             for i, d in enumerate(AGGREFACT)
             for k in (0, 1)
         ]
-        found = load_benchmark("llm_aggrefact", aggrefact(tmp_path, rows, kind))
+        found = load_source("llm_aggrefact", aggrefact(tmp_path, rows, kind))
         assert len(found) == 44 and len({r.id for r in found}) == 44
         assert Counter((r.split, r.corpus, r.supported) for r in found) == {
             (s, d, k): 1 for s in ("dev", "test") for d in AGGREFACT for k in (True, False)
@@ -109,7 +107,7 @@ class TestAggreFact:
 
     def test_absent_says_where_to_ask(self, tmp_path):
         with pytest.raises(InputError) as e:
-            load_benchmark("llm_aggrefact", tmp_path)
+            load_source("llm_aggrefact", tmp_path)
         assert (
             "https://huggingface.co/datasets/lytang/LLM-AggreFact" in str(e.value)
             and "HF_TOKEN" in str(e.value)
@@ -185,49 +183,49 @@ class TestRealPrompts:
         ],
     )
     def test_counts(self, name, rows, tmp_path):
-        found = load_benchmark(name, have(name))
-        assert len(found) == rows and all(isinstance(p, Prompt) for p in found) and rows <= BENCHMARKS[name].published
+        found = load_source(name, have(name))
+        assert len(found) == rows and all(isinstance(p, Prompt) for p in found) and rows <= SOURCES[name].published
         write_records(tmp_path / "p.jsonl", found)
         assert read_records(tmp_path / "p.jsonl") == found, "no prompt may be lost to an equal id"
 
     def test_truthfulqa_split(self):
-        found = load_benchmark("truthfulqa", have("truthfulqa"))
+        found = load_source("truthfulqa", have("truthfulqa"))
         of = Counter((p.group, p.split) for p in found)
         assert len({p.group for p in found}) == 38 and {of[c, "train"] for c in {p.group for p in found}} == {3}
         assert Counter(p.split for p in found) == {"train": 114, "test": 573 - 114}  # 817 upstream: 114 and 703
-        assert load_benchmark("truthfulqa", DATA) == found
+        assert load_source("truthfulqa", DATA) == found
 
     def test_truthfulqa_answers(self):
-        asked = truthfulqa(have("truthfulqa") / BENCHMARKS["truthfulqa"].files[0])
-        with open(DATA / BENCHMARKS["truthfulqa"].files[0], newline="", encoding="utf-8") as f:
+        asked = truthfulqa(have("truthfulqa") / SOURCES["truthfulqa"].needed[0])
+        with open(DATA / SOURCES["truthfulqa"].needed[0], newline="", encoding="utf-8") as f:
             raw = list(csv.DictReader(f))
         assert [q.right[0] for q in asked] == [r["Best Answer"].strip() for r in raw] and all(q.wrong for q in asked)
 
     def test_simpleqa_spans_lines(self):
-        asked = simpleqa(have("simpleqa") / BENCHMARKS["simpleqa"].files[0])
+        asked = simpleqa(have("simpleqa") / SOURCES["simpleqa"].needed[0])
         assert all(q.right[0] for q in asked) and "Geography" in {q.prompt.group for q in asked}
 
     def test_longfact_is_for_testing(self):
-        found = load_benchmark("longfact", have("longfact"))
+        found = load_source("longfact", have("longfact"))
         assert {p.split for p in found} == {"test"} and len({p.group for p in found}) == 76
         assert not any("canary" in p.model_dump_json() for p in found)
 
     def test_entities_share_nobody(self):
-        unlabeled, labeled = (load_benchmark(n, have(n)) for n in ("factscore_entities", "factscore_labeled"))
+        unlabeled, labeled = (load_source(n, have(n)) for n in ("factscore_entities", "factscore_labeled"))
         assert not {p.topic for p in unlabeled} & {p.topic for p in labeled}
         assert {p.group for p in labeled} == set(POPULARITY) and all(
             p.text == f"Tell me a bio of {p.topic}." for p in unlabeled
         )
 
     def test_people_keep_their_popularity_on_the_way_into_a_run(self):
-        train, test = read_prompts(have("factscore_labeled") / BENCHMARKS["factscore_labeled"].files[0], 100, 28)
+        train, test = read_prompts(have("factscore_labeled") / SOURCES["factscore_labeled"].needed[0], 100, 28)
         assert {p.group for p in train} == {p.group for p in test} == set(POPULARITY)
-        train, test = read_prompts(have("factscore_entities") / BENCHMARKS["factscore_entities"].files[0], 300, 50)
+        train, test = read_prompts(have("factscore_entities") / SOURCES["factscore_entities"].needed[0], 300, 50)
         assert {p.group for p in train + test} == {""} and not {p.topic for p in train} & {p.topic for p in test}
 
     def test_popqa_popularity(self):
         assert all(
-            p.popularity is not None and p.popularity >= 0 for p in load_benchmark("popqa_2000", have("popqa_2000"))
+            p.popularity is not None and p.popularity >= 0 for p in load_source("popqa_2000", have("popqa_2000"))
         )
 
 
@@ -336,7 +334,7 @@ class TestDamage:
             (json.dumps({"input": "Where?", "output": '["Torin"]', "id": 7, "s_pop": 1, "o_pop": 2}) + "\n") * 2
         )
         with pytest.raises(InputError, match="'popqa-7' occurs twice"):
-            load_benchmark("popqa_2000", tmp_path)
+            load_source("popqa_2000", tmp_path)
 
     @pytest.mark.parametrize("meta", ["__import__('os').getcwd()", "[1]", "{", "('a',) * 9", "(" * 3000])
     def test_simpleqa_metadata_is_never_run(self, tmp_path, meta):
@@ -357,25 +355,19 @@ class TestDamage:
             longfact, tmp_path / "longfact-objects_movies.jsonl", '{"canary": "x"}\n', "field 'prompt': missing"
         )
         with pytest.raises(InputError, match="no such file"):
-            load_benchmark("longfact", tmp_path)
+            load_source("longfact", tmp_path)
 
     def test_missing_files_say_what_to_do(self, tmp_path):
-        for name in BENCHMARKS:
+        for name in SOURCES:
             with pytest.raises(InputError) as e:
-                load_benchmark(name, tmp_path)
+                load_source(name, tmp_path)
             assert "\n" not in str(e.value) and str(tmp_path) in str(e.value)
         with pytest.raises(InputError, match="no such file; run: fence data fetch"):
             list(open_tsv(tmp_path / "no.tsv"))
 
 
 def test_files():
-    assert len(LONGFACT_FILES) == len(set(LONGFACT_FILES)) == 76
-    for b in BENCHMARKS.values():
-        assert (
-            b.licence
-            and b.cite
-            and b.url.startswith("https://")
-            and b.files
-            and b.published
-            and b.kind in ("claims", "prompts")
-        )
+    assert len(SOURCES["longfact"].needed) == len(set(SOURCES["longfact"].needed)) == 76
+    for name, source in SOURCES.items():
+        assert source.name == name and source.licence and source.cite and source.url.startswith("https://")
+        assert source.needed and bool(source.published) == (source.family in ("claims", "prompts"))

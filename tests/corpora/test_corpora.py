@@ -12,22 +12,27 @@ from fence_nb.core.records import InputError, Label
 from fence_nb.core.store import read_records, write_records
 from fence_nb.corpora.factscore import FACTSCORE_LABELS, POPULARITY, load_factscore
 from fence_nb.corpora.reading import clean_text, open_rows
-from fence_nb.corpora.splits import corpora_data, join_groups, split_groups
-from fence_nb.corpora.summaries import CORPORA, QAGS_VOTES, XSUM_TYPES, count_labels, load_corpus
+from fence_nb.corpora.registry import SOURCES, load_source
+from fence_nb.corpora.splits import join_groups, public_split, split_groups
+from fence_nb.corpora.summaries import QAGS_VOTES, XSUM_TYPES
 from fence_nb.results.scores import facts_by_group, facts_summary
 
 
 def have(name: str) -> Path:
-    files = CORPORA[name].files if name in CORPORA else [name]
+    files = SOURCES[name].needed if name in SOURCES else [name]
     missing = [f for f in files if not (DATA / f).is_file()]
     if missing:
         pytest.skip(f"no {missing[0]} below {DATA}; name the folder of the sets in FENCE_DATA")
     return DATA
 
 
+SUMMARY_SETS = ("qags", "frank", "xsum_hallucination")
+SPANS = SOURCES["xsum_hallucination"].files[0].path
+
+
 class TestRealCounts:
     def test_qags(self):
-        rows = load_corpus("qags", have("qags"))
+        rows = load_source("qags", have("qags"))
         assert Counter((r.topic, r.supported) for r in rows) == {
             ("cnndm", True): 376,
             ("cnndm", False): 115,
@@ -37,14 +42,14 @@ class TestRealCounts:
         assert {r.label for r in rows} == {Label.SUPPORTED, None}
 
     def test_qags_uses_three_votes_and_every_raw_value_is_mapped(self):
-        for f in CORPORA["qags"].files:
+        for f in SOURCES["qags"].needed:
             for line in (have("qags") / f).read_text().splitlines():
                 for s in json.loads(line)["summary_sentences"]:
                     assert len({v["worker_id"] for v in s["responses"]}) == 3
                     assert {v["response"] for v in s["responses"]} <= set(QAGS_VOTES)
 
     def test_frank(self):
-        rows = load_corpus("frank", have("frank"))
+        rows = load_source("frank", have("frank"))
         assert Counter((r.topic, r.supported) for r in rows) == {
             ("cnndm", True): 509,
             ("cnndm", False): 297 + 59,
@@ -62,7 +67,7 @@ class TestRealCounts:
         }
 
     def test_xsum(self):
-        rows = load_corpus("xsum_hallucination", have("xsum_hallucination"))
+        rows = load_source("xsum_hallucination", have("xsum_hallucination"))
         assert (len(rows), sum(r.supported for r in rows), len({r.group for r in rows})) == (1760, 166, 352)
         assert Counter(r.label for r in rows) == {
             Label.SUPPORTED: 166,
@@ -73,14 +78,14 @@ class TestRealCounts:
         assert Counter(r.id.rsplit("-", 1)[1] for r in rows)["Gold"] == 352
 
     def test_xsum_raw_values(self):
-        with open(have("xsum_hallucination") / CORPORA["xsum_hallucination"].files[0], newline="") as f:
+        with open(have("xsum_hallucination") / SPANS, newline="") as f:
             raw = list(csv.DictReader(f))
         assert Counter(r["hallucination_type"] for r in raw) == {"extrinsic": 5568, "intrinsic": 1824, "NULL": 518}
         assert set(XSUM_TYPES) == {"extrinsic", "intrinsic", "NULL"}
 
-    @pytest.mark.parametrize("name", CORPORA)
+    @pytest.mark.parametrize("name", SUMMARY_SETS)
     def test_text_is_clean(self, name):
-        for r in load_corpus(name, have(name)):
+        for r in load_source(name, have(name)):
             for text in (r.claim, r.documents[0].text):
                 assert (
                     "`" not in text
@@ -90,25 +95,25 @@ class TestRealCounts:
                 assert clean_text(text) == text, "clean_text must change nothing the second time"
 
     def test_records_survive_a_file(self, tmp_path):
-        rows = [r for n in CORPORA for r in load_corpus(n, have(n))]
+        rows = [r for n in SUMMARY_SETS for r in load_source(n, have(n))]
         write_records(tmp_path / "r.jsonl", rows)
         assert read_records(tmp_path / "r.jsonl") == rows
 
     def test_no_article_on_both_sides(self):
-        for n in CORPORA:
+        for n in SUMMARY_SETS:
             have(n)
         for seed in (0, 1):
-            train, test = corpora_data(DATA, seed=seed)
+            train, test = public_split(DATA, SUMMARY_SETS, seed=seed)
             assert not {r.group for r in train} & {r.group for r in test}
             assert not {d.text for r in train for d in r.documents} & {d.text for r in test for d in r.documents}
             number = lambda rs: {r.id.split("-")[1] for r in rs if not r.id.startswith("qags")}  # sha1 or BBC number
             assert not number(train) & number(test)
-            assert set(count_labels(test)) == set(CORPORA) and 0.2 < len(test) / (len(train) + len(test)) < 0.4
+            assert {r.corpus for r in test} == set(SUMMARY_SETS) and 0.2 < len(test) / (len(train) + len(test)) < 0.4
 
     def test_copies_without_an_id_are_found(self):
-        for n in CORPORA:
+        for n in SUMMARY_SETS:
             have(n)
-        rows = join_groups([r for n in CORPORA for r in load_corpus(n, DATA)])
+        rows = join_groups([r for n in SUMMARY_SETS for r in load_source(n, DATA)])
         of = {}
         for r in rows:
             of.setdefault(r.group, set()).add(r.corpus)
@@ -167,18 +172,16 @@ def folder(tmp_path):
         )
     )
     (tmp_path / "xsum_hallucination/xsum_documents.jsonl").write_text('{"bbcid": "1", "document": "a b"}\n')
-    (tmp_path / CORPORA["xsum_hallucination"].files[0]).write_text(
-        "bbcid,system,summary,hallucination_type,worker_id\n1,Gold,a,NULL,w0\n"
-    )
+    (tmp_path / SPANS).write_text("bbcid,system,summary,hallucination_type,worker_id\n1,Gold,a,NULL,w0\n")
     (tmp_path / "bio.jsonl").write_text(json.dumps(BIO) + "\n")
     return tmp_path
 
 
 def read(folder, file):
-    return load_factscore(folder / file) if file == "bio.jsonl" else load_corpus(file.split("/")[0], folder)
+    return load_factscore(folder / file) if file == "bio.jsonl" else load_source(file.split("/")[0], folder)
 
 
-FILES = [f for c in CORPORA.values() for f in c.files] + ["bio.jsonl"]
+FILES = [f for name in SUMMARY_SETS for f in SOURCES[name].needed] + ["bio.jsonl"]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -277,44 +280,44 @@ def test_a_repeated_part_is_noticed(folder):
     path = folder / "frank/human_annotations.json"
     path.write_text(json.dumps(json.loads(path.read_text()) * 2))
     with pytest.raises(InputError, match="occurs twice"):
-        load_corpus("frank", folder)
+        load_source("frank", folder)
 
 
 def test_a_mark_before_the_text_and_blank_lines_are_no_damage(folder):
-    path = folder / CORPORA["xsum_hallucination"].files[0]
+    path = folder / SPANS
     path.write_text(
         'bbcid,system,summary,hallucination_type,worker_id\n1,Gold,"a\nb",NULL,w0\n\n1,Other,a,NULL,w0\n',
         encoding="utf-8-sig",
     )
     assert [place.rsplit(":", 1)[1] for place, _ in open_rows(path)] == ["2", "5"]
-    assert [r.claim for r in load_corpus("xsum_hallucination", folder)] == ["a b", "a"]
+    assert [r.claim for r in load_source("xsum_hallucination", folder)] == ["a b", "a"]
 
 
 def test_frank_flips_are_no_labels(folder):
-    before, path = load_corpus("frank", folder), folder / "frank/human_annotations.json"
+    before, path = load_source("frank", folder), folder / "frank/human_annotations.json"
     path.write_text(
         json.dumps([r | {"Flip_OutE": 0.0, "Flip_Semantic_Frame_Errors": 0.0} for r in json.loads(path.read_text())])
     )
-    assert load_corpus("frank", folder) == before
+    assert load_source("frank", folder) == before
 
 
 def test_xsum_null_rows_with_a_span_are_faithful_votes(folder):
-    path = folder / CORPORA["xsum_hallucination"].files[0]
+    path = folder / SPANS
     head = "bbcid,system,summary,hallucination_type,hallucinated_span,worker_id\n"
     path.write_text(
         head + "1,Gold,a,NULL,a span,w0\n1,Gold,a,NULL,NULL,w1\n1,Gold,a,extrinsic,a,w2\n1,Gold,a,intrinsic,a,w2\n"
     )
-    assert [r.supported for r in load_corpus("xsum_hallucination", folder)] == [True]
+    assert [r.supported for r in load_source("xsum_hallucination", folder)] == [True]
     path.write_text(
         head + "1,Gold,a,NULL,NULL,w0\n1,Gold,a,NULL,NULL,w1\n1,Gold,a,extrinsic,a,w1\n1,Gold,a,intrinsic,a,w2\n"
     )
-    assert [(r.supported, r.label) for r in load_corpus("xsum_hallucination", folder)] == [(False, None)], (
+    assert [(r.supported, r.label) for r in load_source("xsum_hallucination", folder)] == [(False, None)], (
         "a worker with a span is no faithful vote"
     )
 
 
 def test_split_is_stable(folder):
-    rows = [r for n in CORPORA for r in load_corpus(n, folder)]
+    rows = [r for n in SUMMARY_SETS for r in load_source(n, folder)]
     rows = [r.model_copy(update={"group": str(i)}) for i, r in enumerate(rows * 5)]
     assert split_groups(rows, 0.4, 1) == split_groups(rows, 0.4, 1) != split_groups(rows, 0.4, 2)
     with pytest.raises(ValueError):

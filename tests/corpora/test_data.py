@@ -1,10 +1,15 @@
-"Public sets on disk: counts are those of the published tables, in the command and in the lessons, and damage to any one file is one line that names it."
+"""Public sets on disk.
+
+Counts are those of the published tables, in the command and in the lessons; damage to any one file is one line that
+names it.
+"""
 
 import json
 import os
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +17,9 @@ from conftest import DATA, ROOT, fence, needs_data
 
 from fence_nb.app.cli import main
 from fence_nb.core.records import InputError
-from fence_nb.corpora.prompts import BENCHMARKS, LONGFACT_FILES
+from fence_nb.corpora.reading import SourceFile
 from fence_nb.corpora.registry import (
-    FACTSCORE_FILES,
-    SETS,
+    SOURCES,
     changed_file,
     changed_files,
     data_check,
@@ -47,7 +51,6 @@ PUBLISHED = {
         "non_supported_tokens/dev": (124, 0, 0),
         "non_supported_tokens/train": (374, 0, 0),
     },
-    "ragtruth_readme_sample": {"Summary": (6, 6, 5)},
     "summacoz": {
         "frank": (325, 325, 0),
         "cogensumm": (314, 314, 0),
@@ -62,6 +65,11 @@ PUBLISHED = {
         "PerplexityAI": (3254 + 551 + 187, 3254 + 551, 3254),
     },
 }
+
+
+def judged_names() -> list[str]:
+    "Sets that people judged, with and without documents."
+    return [name for name, source in SOURCES.items() if source.family in ("judged", "facts")]
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +127,7 @@ def test_counts_are_the_published_ones(checked):
     assert all(sum(raw[r["set"], r["part"]].values()) == r["rows"] for r in rows if r["set"] != "factscore"), (
         "labels add up to rows"
     )
-    assert {r["set"] for r in rows} == set(SETS) - {"ragtruth", "faithdial_corpus"} | {"factscore"}, (
-        "every set that is there"
-    )
+    assert {r["set"] for r in rows} == set(judged_names()) - {"ragtruth", "faithdial_corpus"}, "every set that is there"
 
 
 @needs_data
@@ -137,7 +143,6 @@ def test_counts_are_the_published_ones(checked):
         ("02_dialogue", "Q2", "q2"),
         ("02_dialogue", "DialFact", "dialfact"),
         ("03_passages", "WiCE", "wice"),
-        ("03_passages", "RAGTruth", "ragtruth_readme_sample"),
         ("01_summaries", "SummaCoz", "summacoz"),
     ],
 )
@@ -240,7 +245,8 @@ def damage(path: Path, how: str) -> bool:  # False: there is nothing to damage i
 
 def plan() -> list[tuple[str, tuple[str, ...]]]:
     "Every file of every set; of sets with many files, each file is damaged in some ways, and all ways come up."
-    needed = {f: len(c.files) for c in SETS.values() for f in c.files} | {f: 1 for f in FACTSCORE_FILES}
+    needed = {f: len(SOURCES[name].needed) for name in judged_names() for f in SOURCES[name].needed}
+    needed |= {f: 1 for f in SOURCES["factscore"].needed}
 
     def turn(i: int, n: int) -> tuple[str, ...]:
         return "removed", *(HOW[1 + (i + k) % 4] for k in range(n))
@@ -269,7 +275,7 @@ def copies(tmp_path_factory):
 @needs_data
 @pytest.mark.parametrize("file, ways", plan(), ids=lambda x: x if isinstance(x, str) else "")
 def test_damage_is_one_line_that_names_the_file(copies, file, ways):
-    top = "prompts/longfact" if file in LONGFACT_FILES else Path(file).parts[0]
+    top = "prompts/longfact" if file in SOURCES["longfact"].needed else Path(file).parts[0]
     folder, before = copies(top)
     assert before[0] == [] and (before[1] == [] or top == "prompts/longfact"), (
         "whole, but for the prompts that are not copied"
@@ -289,21 +295,24 @@ def test_damage_is_one_line_that_names_the_file(copies, file, ways):
 @needs_data
 def test_known_files_are_all_files():
     here = {
-        str(p.relative_to(DATA)) for p in DATA.rglob("*") if p.is_file() and p.name not in ("SOURCES.md", "sealed.bin")
+        str(p.relative_to(DATA))
+        for top in {Path(file).parts[0] for file in known_files()}
+        for p in (DATA / top).rglob("*")
+        if p.is_file() and p.name != "SOURCES.md"
     }
-    assert set(known_files()) == here and {f for c in SETS.values() for f in c.files} - here == {
-        f for n in ("ragtruth", "faithdial_corpus") for f in SETS[n].files
+    assert set(known_files()) == here and {f for name in judged_names() for f in SOURCES[name].needed} - here == {
+        f for name in ("ragtruth", "faithdial_corpus") for f in SOURCES[name].needed
     }
 
 
 @needs_data
 def test_a_row_short_is_noticed_and_the_others_are_read(tmp_path):
-    for top in ("q2", "ragtruth_readme_sample"):
+    for top in ("q2", "xsum_hallucination"):
         shutil.copytree(DATA / top, tmp_path / top, copy_function=shutil.copyfile)
         os.chmod(tmp_path / top, 0o755)
     for name, file in (
         ("q2", "cross_annotation.csv"),
-        ("ragtruth_readme_sample", "source_info.jsonl"),
+        ("xsum_hallucination", "xsum_documents.jsonl"),
     ):  # the other files of the set miss what is gone
         path = tmp_path / name / file
         path.write_bytes(path.read_bytes().rstrip().rpartition(b"\n")[0] + b"\n")
@@ -319,7 +328,7 @@ def test_a_row_short_is_noticed_and_the_others_are_read(tmp_path):
     for name in ("LICENSE.txt", "README.txt"):
         (tmp_path / "q2" / name).unlink()
     rows, _, failures, notes = data_check(tmp_path)
-    assert not failures and len(notes) == 2 and {r["set"] for r in rows} == {"q2", "ragtruth_readme_sample"}
+    assert not failures and len(notes) == 2 and {r["set"] for r in rows} == {"q2", "xsum_hallucination"}
 
 
 def test_another_release_is_a_note(tmp_path, monkeypatch):
@@ -336,14 +345,11 @@ def test_another_release_is_a_note(tmp_path, monkeypatch):
     )
     for part in ("cnndm", "xsum"):
         (path.parent / f"mturk_{part}.jsonl").write_text(row)
-    monkeypatch.setattr(
-        "fence_nb.corpora.registry.known_files",
-        lambda: {
-            "qags/mturk_cnndm.jsonl": (len(row) - 9, "0" * 12),
-            "qags/LICENSE": (3, "0" * 12),
-            "begin/LICENSE": (3, "0" * 12),
-        },
+    files = (
+        SourceFile("qags/mturk_cnndm.jsonl", size=len(row) - 9, digest="0" * 12),
+        SourceFile("qags/LICENSE", size=3, digest="0" * 12, use="beside"),
     )
+    monkeypatch.setitem(SOURCES, "qags", replace(SOURCES["qags"], files=files))
     rows, _, failures, notes = data_check(tmp_path)
     assert (
         not failures
@@ -356,7 +362,7 @@ def test_another_release_is_a_note(tmp_path, monkeypatch):
     assert (
         len(failures) == 1 and "unknown value 'maybe'" in failures[0] and len(notes) == 1 and "LICENSE" in notes[0]
     ), "a file is named once"
-    assert changed_files(SETS["begin"].files, tmp_path)[0][1].startswith("missing")
+    assert changed_files(SOURCES["begin"], tmp_path)[0].how.startswith("missing")
 
 
 @pytest.mark.parametrize(
@@ -372,15 +378,13 @@ def test_another_release_is_a_note(tmp_path, monkeypatch):
 )
 def test_how_a_file_differs(tmp_path, data, words, bad):
     (tmp_path / "x").write_bytes(data)
-    found = changed_file(tmp_path / "x", 3, "0" * 12)
-    assert words in found[0] and found[1] is bad
+    change = changed_file(tmp_path / "x", 3, "0" * 12)
+    assert words in change.how and change.damaged is bad
 
 
 def test_nothing_here_is_no_fault(tmp_path):
     assert data_check(tmp_path) == ([], [], [], [])
-    assert {r["on disk"] for r in data_list(tmp_path)} == {"not here"} and len(data_list(tmp_path)) == len(
-        SETS
-    ) + 1 + len(BENCHMARKS)
+    assert {r["on disk"] for r in data_list(tmp_path)} == {"not here"} and len(data_list(tmp_path)) == len(SOURCES)
 
 
 @needs_data

@@ -10,21 +10,21 @@ from conftest import DATA, needs_data
 
 from fence_nb.core.records import InputError, Label
 from fence_nb.corpora.dialogue import (
+    BEGIN_FILES,
     BEGIN_LABELS,
-    BEGIN_MORE,
     DIALFACT_LABELS,
-    DIALOGUE,
+    DIALOGUES,
     FAITHDIAL_FILES,
     FAITHDIAL_LABELS,
     Q2_FILES,
-    rows_faithdial_corpus,
+    rows_faithdial_file,
 )
 from fence_nb.corpora.reading import clean_text, open_rows
-from fence_nb.corpora.summaries import load_corpus
+from fence_nb.corpora.registry import SOURCES, load_source
 
 
 def raw_rows(name: str) -> list:
-    return list(DIALOGUE[name].rows(DATA))
+    return list(SOURCES[name].rows(DATA))
 
 
 def write(path: Path, text: str) -> Path:
@@ -71,22 +71,23 @@ def test_begin_fields_do_not_depend_on_quotes():
 
 def test_begin_reads_its_test_parts_where_they_are(tmp_path):
     text = 'model_name\tdata_source\tknowledge\tmessage\tresponse\tbegin_label\r\nm\tx\tAn "old" mill.\tHi\tIt is old.\tFully attributable\r\n'
-    for f in DIALOGUE["begin"].files:
+    for f in SOURCES["begin"].needed:
         write(tmp_path / f, text)
-    assert len(load_corpus("begin", tmp_path, DIALOGUE)) == 4
-    for f in BEGIN_MORE:
+    assert len(load_source("begin", tmp_path)) == 4
+    more = [file.path for file in BEGIN_FILES if file.use == "optional"]
+    for f in more:
         write(tmp_path / f, text)
-    found = load_corpus("begin", tmp_path, DIALOGUE)
+    found = load_source("begin", tmp_path)
     assert [c.topic for c in found[4:]] == ["test_cmu", "test_tc"] and found[0].documents[0].text == 'An "old" mill.'
-    write(tmp_path / BEGIN_MORE[0], text + "m\tx\tk\tHi\tr\tSomewhat\r\n")
+    write(tmp_path / more[0], text + "m\tx\tk\tHi\tr\tSomewhat\r\n")
     with pytest.raises(
         InputError,
         match=r"begin_test_cmu.tsv:3: field 'begin_label': unknown value 'Somewhat'; known are Fully attributable, Not fully attributable, Generic",
     ):
-        load_corpus("begin", tmp_path, DIALOGUE)
-    write(tmp_path / BEGIN_MORE[0], text + "m\tx\tk\tHi\tr")
+        load_source("begin", tmp_path)
+    write(tmp_path / more[0], text + "m\tx\tk\tHi\tr")
     with pytest.raises(InputError, match=r"begin_test_cmu.tsv:3: 5 fields, the header names 6"):
-        load_corpus("begin", tmp_path, DIALOGUE)
+        load_source("begin", tmp_path)
 
 
 # --- FaithDial, the audit
@@ -157,7 +158,7 @@ TURN = {
 
 
 def turns(path: Path, *changes: dict) -> list:
-    return list(rows_faithdial_corpus(write(path, "".join(json.dumps(TURN | c) + "\n" for c in changes))))
+    return list(rows_faithdial_file(write(path, "".join(json.dumps(TURN | c) + "\n" for c in changes))))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_faithdial_corpus_dialogues_and_damage(tmp_path):
             ]
         ),
     )
-    rows = list(rows_faithdial_corpus(path))
+    rows = list(rows_faithdial_file(path))
     assert [r.claim.id for r in rows] == [f"faithdial_corpus-train-{i}-1-{w}" for i in (1, 2) for w in ("old", "new")]
     for change, words in (
         ({"BEGIN": ["Lie"]}, "row 1: turn 1: field 'BEGIN': unknown value 'Lie'; known are Hallucination"),
@@ -208,10 +209,10 @@ def test_faithdial_corpus_dialogues_and_damage(tmp_path):
     ):
         write(path, json.dumps([{"utterances": [TURN | change]}]))
         with pytest.raises(InputError, match=words):
-            list(rows_faithdial_corpus(path))
+            list(rows_faithdial_file(path))
     write(path, json.dumps([{"utterances": [7]}]))
     with pytest.raises(InputError, match="row 1: turn 1: found int"):
-        list(rows_faithdial_corpus(path))
+        list(rows_faithdial_file(path))
 
 
 # --- Q2
@@ -242,14 +243,14 @@ def test_q2_direction_and_containment():
 
 @needs_data
 def test_q2_files_of_another_release_are_noticed(tmp_path):
-    for f in Q2_FILES:
+    for f in (file.path for file in Q2_FILES):
         write(tmp_path / f, (DATA / f).read_text(encoding="utf-8"))
     path = tmp_path / "q2/dodeca_consistent.csv"
     path.write_text((DATA / "q2/dodeca_inconsistent.csv").read_text())
     with pytest.raises(
         InputError, match=r"dodeca_consistent.csv:\d+: field 'response': not consistent in q2/cross_annotation.csv"
     ):
-        load_corpus("q2", tmp_path, DIALOGUE)
+        load_source("q2", tmp_path)
 
 
 # --- DialFact
@@ -292,7 +293,7 @@ def test_dialfact_odd_rows(tmp_path):
         "evidence_list": [["A", "", " "]],
     }
     path = write(tmp_path / "dialfact/testsmall.jsonl", json.dumps(row))
-    assert [(r.raw, r.claim) for r in DIALOGUE["dialfact"].rows(tmp_path)] == [
+    assert [(r.raw, r.claim) for r in SOURCES["dialfact"].rows(tmp_path)] == [
         ("NOT ENOUGH INFO, factual, no evidence", None)
     ]
     for change, words in (
@@ -306,7 +307,7 @@ def test_dialfact_odd_rows(tmp_path):
     ):
         write(path, json.dumps(row | change))
         with pytest.raises(InputError, match=words) as e:
-            list(DIALOGUE["dialfact"].rows(tmp_path))
+            list(SOURCES["dialfact"].rows(tmp_path))
         assert "\n" not in str(e.value)
 
 
@@ -314,17 +315,17 @@ def test_dialfact_odd_rows(tmp_path):
 
 
 @needs_data
-@pytest.mark.parametrize("name", [n for n in DIALOGUE if n != "faithdial_corpus"])
+@pytest.mark.parametrize("name", [s.name for s in DIALOGUES if s.name != "faithdial_corpus"])
 def test_no_word_is_changed(name):
     letters = lambda text: "".join(c for c in text.lower() if c.isalnum())
     raw = {
         letters(v)
-        for f in DIALOGUE[name].files
+        for f in SOURCES[name].needed
         for _, row in open_rows(DATA / f)
         for v in row.values()
         if isinstance(v, str)
     }
-    for c in load_corpus(name, DATA, DIALOGUE):
+    for c in load_source(name, DATA):
         assert (
             letters(c.claim) in raw
             and c.claim == " ".join(c.claim.split())
@@ -334,9 +335,9 @@ def test_no_word_is_changed(name):
 
 
 def test_every_map_is_complete():
-    assert set(BEGIN_LABELS) == {"Fully attributable", "Not fully attributable", "Generic"} and set(
-        DIALFACT_LABELS.values()
-    ) == set(Label)
+    assert set(BEGIN_LABELS) == {"Fully attributable", "Not fully attributable", "Generic"} and {
+        meaning.label for meaning in DIALFACT_LABELS.values()
+    } == set(Label)
     assert Counter(FAITHDIAL_LABELS.values()) == {
         (Label.SUPPORTED, True): 4,
         (Label.UNVERIFIED, False): 2,

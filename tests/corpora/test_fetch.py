@@ -1,4 +1,7 @@
-"""Fetching, over a local server: whole, cut, without ranges, wrong, gone, dead, killed; and what the table of files says."""
+"""Fetching, over a local server: whole, cut, wrong, gone, dead, killed; and what the registry says of addresses.
+
+Pooch downloads, so a connection that breaks is asked for the whole file again, and not for the rest of it.
+"""
 
 import hashlib
 import os
@@ -15,20 +18,9 @@ import pytest
 from conftest import DATA, ROOT
 
 from fence_nb.core.records import InputError
-from fence_nb.core.store import file_digest
-from fence_nb.corpora.fetch import (
-    BY_HAND,
-    GATED,
-    REMOTE,
-    Remote,
-    count_rows,
-    differs,
-    fetch_file,
-    fetch_gated,
-    fetch_sets,
-    github,
-)
-from fence_nb.corpora.prompts import BENCHMARKS
+from fence_nb.corpora.fetch import count_rows, differs, fetch_file, fetch_gated, fetch_sets
+from fence_nb.corpora.reading import Source, SourceFile, at_commit
+from fence_nb.corpora.registry import SOURCES
 
 BODY = b"".join(b'{"line": %d, "text": "The mill in Torin."}\n' % i for i in range(6000))
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -41,11 +33,9 @@ class _Files(BaseHTTPRequestHandler):
 
     def do_GET(self):
         how, state = self.path.split("/")[1], self.server
-        wanted = self.headers.get("Range")
-        state.asked.append((how, wanted))
+        state.asked.append(how)
         if self.headers.get("Accept-Encoding") != "identity":
             state.asked.append("encoded")
-        start = int(wanted[6:-1]) if wanted and how != "deaf" else 0
         if how == "gone":
             return self._head(404, 0)
         if how == "busy" and len(state.asked) < 3:
@@ -59,17 +49,12 @@ class _Files(BaseHTTPRequestHandler):
         if how == "page":
             return self._body(200, b"<html>Sign in</html>\n")
         if how == "other":
-            return self._body(200, BODY.replace(b"Torin", b"Tarin")[start:])
+            return self._body(200, BODY.replace(b"Torin", b"Tarin"))
         if how == "fewer":
             return self._body(200, BODY[: BODY.index(b"\n") + 1])
-        if start >= len(BODY):
-            return self._head(416, 0, f"bytes */{len(BODY)}")
-        if how == "shifted" and start:
-            return self._body(206, BODY[start + 1 :], f"bytes {start + 1}-{len(BODY) - 1}/{len(BODY)}")
-        part = BODY[start:]
-        spread = f"bytes {start}-{len(BODY) - 1}/{len(BODY)}" if start else ""
-        self._head(206 if start else 200, len(part), spread)
-        if how in ("cut", "deaf") and len([a for a in state.asked if a[0] == how]) < 3:
+        part = BODY
+        self._head(200, len(part))
+        if how == "broken" or how == "cut" and state.asked.count(how) < 3:
             part = part[:50_000]
         if how == "slow":
             for k in range(0, len(part), 4096):
@@ -80,15 +65,13 @@ class _Files(BaseHTTPRequestHandler):
             self.wfile.write(part)
         self.close_connection = True
 
-    def _head(self, status, size, spread=""):
+    def _head(self, status, size):
         self.send_response(status)
         self.send_header("Content-Length", str(size))
-        if spread:
-            self.send_header("Content-Range", spread)
         self.end_headers()
 
-    def _body(self, status, data, spread=""):
-        self._head(status, len(data), spread)
+    def _body(self, status, data):
+        self._head(status, len(data))
         self.wfile.write(data)
 
     def log_message(self, *args):
@@ -110,6 +93,11 @@ def server():
     s.server_close()
 
 
+def published(path: str, urls: tuple[str, ...], sha256: str = "", rows: int = 0) -> SourceFile:
+    "A file that this server publishes."
+    return SourceFile(path, urls=urls, digest=sha256, rows=rows)
+
+
 def names(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
@@ -120,77 +108,61 @@ def one_line(e) -> str:
 
 
 def test_whole_and_never_twice(server, tmp_path):
-    r = Remote("set/x.jsonl", server.at("whole"), SHA)
+    r = published("set/x.jsonl", server.at("whole"), SHA)
     assert [fetch_file(r, tmp_path), fetch_file(r, tmp_path)] == ["fetched", "here"]
     assert (
         (tmp_path / "set/x.jsonl").read_bytes() == BODY
         and names(tmp_path) == ["set/x.jsonl"]
-        and server.asked == [("whole", None)]
+        and server.asked == ["whole"]
     )
 
 
 def test_redirect(server, tmp_path):
-    assert fetch_file(Remote("x.jsonl", server.at("moved"), SHA), tmp_path) == "fetched"
+    assert fetch_file(published("x.jsonl", server.at("moved"), SHA), tmp_path) == "fetched"
 
 
-def test_cut_connection_goes_on_by_range(server, tmp_path):
-    assert fetch_file(Remote("x.jsonl", server.at("cut"), SHA), tmp_path, pause=0) == "fetched"
-    starts = [int(a[1][6:-1]) for a in server.asked if a[1]]
-    assert len(starts) == 2 and 0 < starts[0] < starts[1] and names(tmp_path) == ["x.jsonl"]
+def test_cut_connection_is_asked_again(server, tmp_path):
+    assert fetch_file(published("x.jsonl", server.at("cut"), SHA), tmp_path, pause=0) == "fetched"
+    assert server.asked == ["cut"] * 3 and names(tmp_path) == ["x.jsonl"]
 
 
-def test_server_without_range_starts_again(server, tmp_path):
-    assert fetch_file(Remote("x.jsonl", server.at("deaf"), SHA), tmp_path, pause=0) == "fetched"
-    assert file_digest(tmp_path / "x.jsonl") == SHA and len(server.asked) == 3
-
-
-def test_another_range_than_asked_starts_again(server, tmp_path):
-    part = tmp_path / f".x.{hashlib.sha256(server.at('shifted')[0].encode()).hexdigest()[:8]}.part.jsonl"
-    part.write_bytes(BODY[:100])
-    assert fetch_file(Remote("x.jsonl", server.at("shifted"), SHA), tmp_path, pause=0) == "fetched" and names(
-        tmp_path
-    ) == ["x.jsonl"]
-
-
-@pytest.mark.parametrize("left, asked", [(len(BODY), 1), (len(BODY) + 5, 2)])
-def test_nothing_is_missing(server, tmp_path, left, asked):
-    part = tmp_path / f".x.{hashlib.sha256(server.at('whole')[0].encode()).hexdigest()[:8]}.part.jsonl"
-    part.write_bytes((BODY + b"xxxxx")[:left])
-    assert (
-        fetch_file(Remote("x.jsonl", server.at("whole"), SHA), tmp_path, pause=0) == "fetched"
-        and len(server.asked) == asked
-    )
+@pytest.mark.parametrize("check", [{"sha256": SHA}, {"rows": 6000}, {}])
+def test_cut_everywhere_leaves_nothing(server, tmp_path, check):
+    with pytest.raises(InputError, match="127.0.0.1 connection broke"):
+        fetch_file(published("x.jsonl", server.at("broken"), **check), tmp_path, pause=0)
+    assert server.asked == ["broken"] * 3 and list(tmp_path.iterdir()) == []
 
 
 def test_busy_server_is_asked_again(server, tmp_path):
     assert (
-        fetch_file(Remote("x.jsonl", server.at("busy"), SHA), tmp_path, pause=0) == "fetched" and len(server.asked) == 3
+        fetch_file(published("x.jsonl", server.at("busy"), SHA), tmp_path, pause=0) == "fetched"
+        and len(server.asked) == 3
     )
 
 
 @pytest.mark.parametrize("bad", ["gone", "other", "page"])
 def test_next_place(server, tmp_path, bad):
-    assert fetch_file(Remote("x.jsonl", server.at(bad, "whole"), SHA), tmp_path, pause=0) == "fetched"
+    assert fetch_file(published("x.jsonl", server.at(bad, "whole"), SHA), tmp_path, pause=0) == "fetched"
     assert (tmp_path / "x.jsonl").read_bytes() == BODY and names(tmp_path) == ["x.jsonl"]
 
 
 def test_wrong_checksum_everywhere(server, tmp_path):
     with pytest.raises(InputError) as e:
-        fetch_file(Remote("x.jsonl", server.at("other", "page"), SHA), tmp_path, pause=0)
+        fetch_file(published("x.jsonl", server.at("other", "page"), SHA), tmp_path, pause=0)
     assert one_line(e).count("127.0.0.1 checksum") == 2 and SHA[:12] in str(e.value) and names(tmp_path) == []
 
 
 @pytest.mark.parametrize("how, words", [("page", "cannot be read"), ("fewer", "1 rows, published are 6000")])
 def test_not_pinned_is_read_and_counted(server, tmp_path, how, words):
     with pytest.raises(InputError) as e:
-        fetch_file(Remote("x.jsonl", server.at(how), rows=6000), tmp_path, pause=0)
+        fetch_file(published("x.jsonl", server.at(how), rows=6000), tmp_path, pause=0)
     assert words in one_line(e) and names(tmp_path) == []
-    assert fetch_file(Remote("x.jsonl", server.at(how, "whole"), rows=6000), tmp_path, pause=0) == "fetched"
+    assert fetch_file(published("x.jsonl", server.at(how, "whole"), rows=6000), tmp_path, pause=0) == "fetched"
 
 
 def test_all_dead_is_one_line(server, tmp_path):
     with pytest.raises(InputError) as e:
-        fetch_file(Remote("x.jsonl", (*server.at("gone"), "http://127.0.0.1:1/x.jsonl"), SHA), tmp_path, pause=0)
+        fetch_file(published("x.jsonl", (*server.at("gone"), "http://127.0.0.1:1/x.jsonl"), SHA), tmp_path, pause=0)
     assert (
         one_line(e).endswith(
             "not fetched: 127.0.0.1 status 404; 127.0.0.1 no connection; try again later, or put the file there yourself"
@@ -201,50 +173,56 @@ def test_all_dead_is_one_line(server, tmp_path):
 
 def test_what_people_have_is_left_alone(server, tmp_path):
     (tmp_path / "x.jsonl").write_text('{"mine": 1}\n')
-    for r in (Remote("x.jsonl", server.at("whole"), SHA), Remote("x.jsonl", server.at("whole"), rows=6000)):
+    for r in (published("x.jsonl", server.at("whole"), SHA), published("x.jsonl", server.at("whole"), rows=6000)):
         with pytest.raises(InputError, match="is not the published file .* rename it"):
             fetch_file(r, tmp_path)
     assert (tmp_path / "x.jsonl").read_text() == '{"mine": 1}\n' and server.asked == []
 
 
-def test_killed_in_the_middle_goes_on(server, tmp_path):
-    code = f"from fence_nb.corpora.fetch import *; fetch_file(Remote('x.jsonl', {server.at('slow')!r}, {SHA!r}), {str(tmp_path)!r})"
+def test_killed_in_the_middle_leaves_no_half_file(server, tmp_path):
+    code = (
+        "from fence_nb.corpora.fetch import *; from fence_nb.corpora.reading import SourceFile; "
+        f"fetch_file(SourceFile('x.jsonl', {server.at('slow')!r}, {SHA!r}), {str(tmp_path)!r})"
+    )
     p = subprocess.Popen(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
     )
-    end = time.time() + 15
-    while time.time() < end and not any(f.stat().st_size > 20_000 for f in tmp_path.glob(".x.*")):
+    end = time.time() + 60
+    while time.time() < end and not any(f.is_file() and f.stat().st_size > 20_000 for f in tmp_path.rglob("*")):
         time.sleep(0.02)
     p.send_signal(signal.SIGKILL)
     p.wait()
-    assert not (tmp_path / "x.jsonl").exists()
-    got = next(tmp_path.glob(".x.*")).stat().st_size
-    assert 20_000 < got < len(BODY)
-    assert fetch_file(Remote("x.jsonl", server.at("slow"), SHA), tmp_path) == "fetched"
-    assert server.asked[-1] == ("slow", f"bytes={got}-") and names(tmp_path) == ["x.jsonl"]
+    assert not (tmp_path / "x.jsonl").exists() and [f.name for f in tmp_path.iterdir()] == [".x.jsonl.part"]
+    assert fetch_file(published("x.jsonl", server.at("whole"), SHA), tmp_path) == "fetched"
+    assert [f.name for f in tmp_path.iterdir()] == ["x.jsonl"], "what the killed one left is gone"
+    assert (tmp_path / "x.jsonl").read_bytes() == BODY
 
 
 def test_sets_go_on_after_a_failure(server, tmp_path):
     table = {
-        "a": (Remote("a/1.jsonl", server.at("gone"), SHA), Remote("a/2.jsonl", server.at("whole"), SHA)),
-        "b": (Remote("b/1.jsonl", server.at("whole"), rows=6000),),
-        "c": (Remote("c/1.jsonl", server.at("whole")),),
+        "a": (published("a/1.jsonl", server.at("gone"), SHA), published("a/2.jsonl", server.at("whole"), SHA)),
+        "b": (published("b/1.jsonl", server.at("whole"), rows=6000),),
+        "c": (published("c/1.jsonl", server.at("whole")),),
     }
-    rows, problems = fetch_sets([], tmp_path, remote=table, pause=0)
-    assert [(r["set"], r["file"], r["result"], r["checked"]) for r in rows] == [
+    sources = {
+        name: Source(name, "judged", lambda folder: [], files, "MIT", "", "https://example.org")
+        for name, files in table.items()
+    }
+    rows, problems = fetch_sets([], tmp_path, sources, pause=0)
+    assert [(r.set, r.file, r.result, r.checked) for r in rows] == [
         ("a", "a/2.jsonl", "fetched", "checksum"),
         ("b", "b/1.jsonl", "fetched", "6000 rows, not pinned"),
         ("c", "c/1.jsonl", "fetched", "opens, not pinned"),
     ]
     assert len(problems) == 1 and "a/1.jsonl: not fetched" in problems[0]
-    rows, _ = fetch_sets(["b"], tmp_path, remote=table)
-    assert [r["result"] for r in rows] == ["here"]
+    rows, _ = fetch_sets(["b"], tmp_path, sources)
+    assert [r.result for r in rows] == ["here"]
 
 
 def test_sets_by_hand_say_why(tmp_path):
     for name in ("summacoz", "factscore_labeled", "popqa_2000"):
         rows, problems = fetch_sets([name], tmp_path)
-        assert rows == [] and problems == [f"{name}: {BY_HAND[name]}"]
+        assert rows == [] and problems == [f"{name}: {SOURCES[name].by_hand}"]
     with pytest.raises(InputError, match="truthfulq: no such set; nearest: truthfulqa"):
         fetch_sets(["qags", "truthfulq"], tmp_path)
 
@@ -288,7 +266,7 @@ class TestGated:
             )
 
         with pytest.raises(InputError) as e:
-            fetch_gated(tmp_path, refuse)
+            fetch_gated(SOURCES["llm_aggrefact"], tmp_path, refuse)
         assert (
             words in one_line(e)
             and self.SECRET not in str(e.value)
@@ -311,56 +289,52 @@ class TestGated:
                 Path(local_dir) / name,
             )
 
-        assert [r for _, r in fetch_gated(tmp_path, give)] == ["fetched", "fetched"] and [
-            r for _, r in fetch_gated(tmp_path, give)
-        ] == ["here", "here"]
+        assert [r for _, r in fetch_gated(SOURCES["llm_aggrefact"], tmp_path, give)] == ["fetched", "fetched"]
+        assert [r for _, r in fetch_gated(SOURCES["llm_aggrefact"], tmp_path, give)] == ["here", "here"]
         assert asked == [
             ("lytang/LLM-AggreFact", f"data/{s}-00000-of-00001.parquet", "dataset") for s in ("dev", "test")
         ]
-        assert len(BENCHMARKS["llm_aggrefact"].load(tmp_path)) == 2
+        assert len(SOURCES["llm_aggrefact"].load(tmp_path)) == 2
+
+
+FETCHED = [file for source in SOURCES.values() for file in source.files if file.urls]
 
 
 class TestTable:
     def test_form(self):
-        files = [r for rs in REMOTE.values() for r in rs]
-        assert len({r.path for r in files}) == len(files)
-        for r in files:
-            assert (
-                r.urls
-                and all(u.startswith("https://") for u in r.urls)
-                and not r.path.startswith("/")
-                and ".." not in r.path
-            )
-            assert not r.sha256 or len(r.sha256) == 64 and int(r.sha256, 16)
-            if not r.urls[0].startswith(("https://huggingface.co", "https://openaipublic")):
-                assert len(r.urls) >= 2
-        assert not set(GATED) & set(REMOTE) and set(BENCHMARKS) <= set(REMOTE) | set(GATED) | set(BY_HAND)
+        files = [file for source in SOURCES.values() for file in source.files]
+        assert len({file.path for file in files}) == len(files)
+        for file in files:
+            assert all(u.startswith("https://") for u in file.urls)
+            assert not file.path.startswith("/") and ".." not in file.path
+            assert len(file.digest) in (0, 12, 64) and int(file.digest or "0", 16) >= 0
+            assert bool(file.size) == bool(file.digest)
+            if file.urls and not file.urls[0].startswith(("https://huggingface.co", "https://openaipublic")):
+                assert len(file.urls) >= 2
 
-    def test_benchmarks_land_where_they_are_read(self):
-        for name, b in BENCHMARKS.items():
-            if name in REMOTE:
-                assert {r.path for r in REMOTE[name]} == set(b.files), name
-        from fence_nb.corpora.summaries import CORPORA
-
-        for name, c in CORPORA.items():
-            assert set(c.files) - {"xsum_hallucination/xsum_documents.jsonl"} <= {r.path for r in REMOTE[name]}, name
+    def test_every_set_can_be_had_or_says_why_not(self):
+        for source in SOURCES.values():
+            fetched = {file.path for file in source.files if file.urls}
+            assert set(source.needed) <= fetched or source.by_hand or source.hub, source.name
+            assert bool(source.hub) == bool(source.ask)
 
     def test_whole_files_here_have_the_published_checksum(self):
-        here = [r for rs in REMOTE.values() for r in rs if r.sha256 and (DATA / r.path).is_file()]
+        here = [file for file in FETCHED if file.sha256 and (DATA / file.path).is_file()]
         if not here:
             pytest.skip(f"no public data below {DATA}; name the folder of the sets in FENCE_DATA")
-        assert len(here) == 26 and [r.path for r in here if differs(DATA / r.path, r)] == []
+        assert len(here) == 26 and [file.path for file in here if differs(DATA / file.path, file)] == []
 
     def test_cut_files_here_are_told_from_whole_ones(self):
-        cut = [r for rs in REMOTE.values() for r in rs if r.rows and (DATA / r.path).is_file()]
+        cut = [file for file in FETCHED if file.rows and (DATA / file.path).is_file()]
         if not cut:
             pytest.skip(f"no public data below {DATA}; name the folder of the sets in FENCE_DATA")
-        assert len(cut) > 80 and all(f"published are {r.rows}" in differs(DATA / r.path, r) for r in cut)
+        assert len(cut) > 80
+        assert all(f"published are {file.rows}" in differs(DATA / file.path, file) for file in cut)
 
     def test_places_of_one_commit(self):
-        assert github("a/b", "c0ffee", "d/e.csv", "f/e.csv")[1::2] == (
+        assert at_commit("a/b", "c0ffee", "d")("e.csv") == (
+            "https://raw.githubusercontent.com/a/b/c0ffee/d/e.csv",
             "https://cdn.jsdelivr.net/gh/a/b@c0ffee/d/e.csv",
-            "https://cdn.jsdelivr.net/gh/a/b@c0ffee/f/e.csv",
         )
 
 
@@ -385,9 +359,9 @@ def test_rows(tmp_path, name, text, rows):
     if rows:
         assert count_rows(tmp_path / name) == rows
     else:
-        assert "cannot be read" in differs(tmp_path / name, Remote(name, ()))
+        assert "cannot be read" in differs(tmp_path / name, published(name, ()))
 
 
 def test_an_empty_file_is_no_file(tmp_path):
     (tmp_path / "e.txt").write_text("")
-    assert differs(tmp_path / "e.txt", Remote("e.txt", ())) == "0 rows, published are some"
+    assert differs(tmp_path / "e.txt", published("e.txt", ())) == "0 rows, published are some"

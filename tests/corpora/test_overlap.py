@@ -12,17 +12,17 @@ import pytest
 from conftest import DATA, ROOT
 
 from fence_nb.core.records import Document, JudgedClaim, Prompt
+from fence_nb.corpora.registry import SOURCES, load_source
 from fence_nb.corpora.splits import (
     OVERLAP_HEAD,
     by_set,
     drop_overlap,
     near_copies,
-    overlap_markdown,
     overlap_report,
     overlap_rows,
     word_runs,
 )
-from fence_nb.corpora.summaries import CORPORA, load_corpus
+from fence_nb.results.paper import overlap_table
 
 WORDS = "mill torin river stone night fire owner bell road grain wheel flour".split()
 
@@ -124,15 +124,14 @@ def test_report_counts_rows_and_documents():
         len(r) == len(OVERLAP_HEAD) for r in overlap_rows([first])
     )
     assert (
-        "t1 ~ x1" in overlap_markdown([first, second])
-        and overlap_markdown(overlap_report(train, test[3:])) == "None of 1 pairs of sets shares a claim or a document."
+        "t1 ~ x1" in overlap_table([first, second]).markdown() and overlap_rows(overlap_report(train, test[3:])) == []
     )
 
 
 def test_a_pipe_in_an_id_keeps_the_table_whole():
     same = "The bell rang."
-    table = overlap_markdown(overlap_report([judged("a|1", same)], [judged("b", same, corpus="b")]))
-    assert "a\\|1" in table
+    table = overlap_table(overlap_report([judged("a|1", same)], [judged("b", same, corpus="b")]))
+    assert "a\\|1" in table.markdown()
 
 
 def test_prompts():
@@ -199,11 +198,12 @@ def test_many_claims():
 
 @pytest.fixture(scope="module")
 def real() -> dict:
-    for n, c in CORPORA.items():
-        for f in c.files:
+    names = ("qags", "frank", "xsum_hallucination")
+    for name in names:
+        for f in SOURCES[name].needed:
             if not (DATA / f).is_file():
                 pytest.skip(f"no {f} below {DATA}; name the folder of the sets in FENCE_DATA")
-    return {n: load_corpus(n, DATA) for n in ("qags", "frank", "xsum_hallucination")}
+    return {name: load_source(name, DATA) for name in names}
 
 
 def test_frank_and_xsum_share_articles(real):

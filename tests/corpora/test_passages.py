@@ -1,6 +1,7 @@
 "Passages: the pitfalls of WiCE, RAGTruth and SummaCoz, on the public files and on small ones of the same form."
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,15 +11,16 @@ from conftest import DATA, needs_data
 from fence_nb.core.records import InputError, Label
 from fence_nb.core.text import sentence_spans
 from fence_nb.corpora.passages import (
-    PASSAGES,
     RAGTRUTH_TYPES,
     WICE_FILES,
-    WICE_MORE,
+    WICE_REPEATS,
     rows_ragtruth,
     table_lines,
 )
 from fence_nb.corpora.reading import open_rows
-from fence_nb.corpora.summaries import SUMMACOZ_FILES, load_corpus
+from fence_nb.corpora.registry import SOURCES, load_source
+
+SUMMACOZ_FILE = SOURCES["summacoz"].needed[0]
 
 
 def lines(path: Path, *rows: dict) -> Path:
@@ -32,7 +34,7 @@ def lines(path: Path, *rows: dict) -> Path:
 
 @needs_data
 def test_wice_counts_each_claim_once():
-    rows = list(PASSAGES["wice"].rows(DATA))
+    rows = list(SOURCES["wice"].rows(DATA))
     assert Counter(r.raw for r in rows if r.claim) == {
         "supported": 115,
         "partially_supported": 191,
@@ -61,14 +63,14 @@ def test_wice_counts_each_claim_once():
 
 def test_wice_label_outside_the_table(tmp_path):
     row = {"label": "supported", "claim": "It is old.", "evidence": ["It is old."], "meta": {"id": "dev1"}}
-    lines(tmp_path / WICE_FILES[0], row)
-    assert len(load_corpus("wice", tmp_path, PASSAGES)) == 1, "the files that repeat claims may be missing"
-    lines(tmp_path / WICE_MORE[1], row, row | {"label": "maybe"})
+    lines(tmp_path / WICE_FILES[0].path, row)
+    assert len(load_source("wice", tmp_path)) == 1, "the files that repeat claims may be missing"
+    lines(tmp_path / WICE_REPEATS[1].path, row, row | {"label": "maybe"})
     with pytest.raises(
         InputError,
         match=r"non_supported_tokens/dev.jsonl:2: field 'label': unknown value 'maybe'; known are supported, partially_supported, not_supported",
     ):
-        load_corpus("wice", tmp_path, PASSAGES)
+        load_source("wice", tmp_path)
 
 
 # --- RAGTruth
@@ -223,8 +225,10 @@ def test_sentences_cover_the_text(text):
 
 
 @needs_data
-def test_ragtruth_sample():
-    rows = list(PASSAGES["ragtruth_readme_sample"].rows(DATA))
+def test_ragtruth_sample(tmp_path):
+    "The one response that the authors' page shows."
+    shutil.copytree(DATA / "ragtruth_readme_sample", tmp_path / "ragtruth", copy_function=shutil.copyfile)
+    rows = list(rows_ragtruth(tmp_path))
     assert Counter(r.raw for r in rows) == {"no span": 5, "Evident Baseless Info": 1} and {
         r.claim.group for r in rows
     } == {"ragtruth-11316"}
@@ -246,7 +250,7 @@ def test_ragtruth_sample():
 
 @needs_data
 def test_summacoz_is_negative_and_has_human_reasons():
-    claims = load_corpus("summacoz", DATA, PASSAGES)
+    claims = load_source("summacoz", DATA)
     assert Counter(c.topic for c in claims) == {
         "frank": 325,
         "cogensumm": 314,
@@ -256,19 +260,19 @@ def test_summacoz_is_negative_and_has_human_reasons():
         "polytope": 10,
     }
     assert not any(c.supported or c.label for c in claims) and all(len(c.critique) > 10 for c in claims)
-    assert PASSAGES["summacoz"].train_only and not any(c.train_only for n, c in PASSAGES.items() if n != "summacoz")
-    model = {row["cot"].strip() for _, row in open_rows(DATA / SUMMACOZ_FILES[0])}
+    assert SOURCES["summacoz"].train_only and not any(c.train_only for n, c in SOURCES.items() if n != "summacoz")
+    model = {row["cot"].strip() for _, row in open_rows(DATA / SUMMACOZ_FILE)}
     assert not model & {c.critique for c in claims}, "a critique is a person's"
 
 
 def test_summacoz_positive_row_is_news(tmp_path):
     row = {"dataset": "frank", "label": 1, "document": "d", "claim": "c", "human_reason": "r"}
-    lines(tmp_path / SUMMACOZ_FILES[0], row | {"label": 0}, row)
+    lines(tmp_path / SUMMACOZ_FILE, row | {"label": 0}, row)
     with pytest.raises(
         InputError,
         match=r"summacoz_inconsistent.jsonl:2: field 'label': found 1; SummaCoz holds inconsistent summaries only",
     ):
-        load_corpus("summacoz", tmp_path, PASSAGES)
-    lines(tmp_path / SUMMACOZ_FILES[0], row | {"label": 0, "dataset": "other"})
+        load_source("summacoz", tmp_path)
+    lines(tmp_path / SUMMACOZ_FILE, row | {"label": 0, "dataset": "other"})
     with pytest.raises(InputError, match="field 'dataset': unknown value 'other'"):
-        load_corpus("summacoz", tmp_path, PASSAGES)
+        load_source("summacoz", tmp_path)

@@ -12,7 +12,7 @@ from fence_nb.app.generator import truthful_answers, truthfulqa_metrics
 from fence_nb.core.records import Claim, Document, Failure, InputError, Judgment, Label, Prompt, Question, Response
 from fence_nb.core.settings import load_profile
 from fence_nb.core.store import records_of_kind
-from fence_nb.corpora.prompts import BENCHMARKS, truthfulqa
+from fence_nb.corpora.prompts import TRUTHFULQA, truthfulqa
 from fence_nb.domains.open import file_questions
 from fence_nb.evidence.tools import FunctionTool, Toolbox
 from fence_nb.judging.assess import Assessor
@@ -76,7 +76,7 @@ def test_real_file(shared):
     )
     assert len({q.group for q in train}) * 3 == len(train) == 114 and len(test) == n
     assert not {q.text for q in train} & {q.text for q in test}
-    assert n <= 703 == BENCHMARKS["truthfulqa"].published - 114, (
+    assert n <= 703 == TRUTHFULQA.published - 114, (
         "the whole file has the paper's 703; the shared one is a part of it"
     )
     if n < 703:
