@@ -8,7 +8,7 @@ __all__ = ['BEGIN_LABELS', 'BEGIN_FILES', 'BEGIN', 'FAITHDIAL_LABELS', 'FAITHDIA
            'DIALOGUES', 'Meaning', 'turn', 'rows_begin', 'rows_faithdial', 'rows_faithdial_file',
            'rows_faithdial_corpus', 'rows_q2', 'rows_dialfact']
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #7f9ffc56
+# %% ../../nbs/corpora/02_dialogue.ipynb #743478db
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +16,9 @@ from typing import NamedTuple
 
 from ..core.records import Document, InputError, JudgedClaim, Label, PathLike
 from ..core.store import check_record
-from fence_nb.corpora.reading import (
-    RawRow,
-    Source,
-    SourceFile,
-    at_commit,
-    clean_text,
-    field,
-    files_to_read,
-    list_files,
-    open_rows,
-    text_group,
-)
+from .reading import RawRow, Source, at_commit, clean_text, field, list_files, open_rows, text_group
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #fdfc11b2
+# %% ../../nbs/corpora/02_dialogue.ipynb #59607d0c
 class Meaning(NamedTuple):
     "What a published label says about a turn."
 
@@ -41,7 +30,7 @@ _SUPPORTED = Meaning(Label.SUPPORTED, True)
 _NOT_SUPPORTED = Meaning(None, False)
 _UNVERIFIED = Meaning(Label.UNVERIFIED, False)
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #999ee6be
+# %% ../../nbs/corpora/02_dialogue.ipynb #4bafbded
 def turn(
     corpus: str,
     part: str,  # which dialogues, such as wow
@@ -69,7 +58,7 @@ def turn(
     )
     return check_record(JudgedClaim, fields, place)
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #f615c902
+# %% ../../nbs/corpora/02_dialogue.ipynb #b66b2ac0
 BEGIN_LABELS = {"Fully attributable": _SUPPORTED, "Not fully attributable": _NOT_SUPPORTED, "Generic": None}
 BEGIN_FILES = list_files(
     "begin",
@@ -89,7 +78,9 @@ def rows_begin(
     folder: PathLike,  # holds begin/
 ) -> Iterator[RawRow]:
     "BEGIN, row by row. Source: Dziri et al. 2022, github.com/google/BEGIN-dataset@6e65f0d5."
-    for file in files_to_read(BEGIN_FILES, folder):
+    for file in BEGIN_FILES:
+        if not file.is_read(folder):
+            continue
         part = Path(file.path).stem.removeprefix("begin_")
         for i, (place, row) in enumerate(open_rows(Path(folder, file.path)), 1):
             raw = field(row, "begin_label", str, place, BEGIN_LABELS)
@@ -102,7 +93,7 @@ def rows_begin(
                 claim = turn("begin", part, f"{part}-{i}", reply, knowledge, meaning, place, before)
             yield RawRow(part, raw, claim)
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #8dc983d5
+# %% ../../nbs/corpora/02_dialogue.ipynb #e6817df8
 BEGIN = Source(
     name="begin",
     family="judged",
@@ -125,7 +116,7 @@ BEGIN = Source(
     ),
 )
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #75429299
+# %% ../../nbs/corpora/02_dialogue.ipynb #3b9325b9
 FAITHDIAL_LABELS = {
     "entailment": _SUPPORTED,
     "entailment,uncooperative": _SUPPORTED,
@@ -158,7 +149,7 @@ FAITHDIAL_FILES = list_files(
     at_commit("McGill-NLP/FaithDial", "25671c6e3aa7d667943b7744a2b91507e7187f83", "data-audit"),
 )
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #b7a12d1f
+# %% ../../nbs/corpora/02_dialogue.ipynb #f4161604
 def _faithdial_row(row: dict, place: str, speaker: str) -> dict[str, str]:
     "Label, reply, knowledge and what was said before, whichever schema the file has."
     gold = speaker == "gold"
@@ -197,7 +188,7 @@ def rows_faithdial(
                 )
             yield RawRow(part, raw, claim)
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #59c2db3e
+# %% ../../nbs/corpora/02_dialogue.ipynb #7793dcf8
 FAITHDIAL = Source(
     name="faithdial",
     family="judged",
@@ -215,7 +206,7 @@ FAITHDIAL = Source(
     ),
 )
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #a4dca348
+# %% ../../nbs/corpora/02_dialogue.ipynb #9e680a05
 TURN_LABELS = ("Hallucination", "Entailment", "Generic", "Uncooperative")
 
 
@@ -252,7 +243,7 @@ def _turn_rows(row: dict, place: str, part: str, row_id: str) -> Iterator[RawRow
     if original:
         yield RawRow(part, "rewritten", judged("new", response, _SUPPORTED))
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #8c27c3dc
+# %% ../../nbs/corpora/02_dialogue.ipynb #65f94da3
 def rows_faithdial_file(
     path: PathLike,  # train.json, valid.json, test.json, or .jsonl with a turn a line
 ) -> Iterator[RawRow]:  # of a turn: what the labels speak of, then the rewriting
@@ -262,7 +253,7 @@ def rows_faithdial_file(
         for j, (turn_place, wizard) in enumerate(_wizard_turns(row, place), 1):
             yield from _turn_rows(wizard, turn_place, part, f"{part}-{i}-{j}")
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #a50d1108
+# %% ../../nbs/corpora/02_dialogue.ipynb #00c927ea
 FAITHDIAL_CORPUS_FILES = list_files(
     "faithdial_corpus",
     """
@@ -292,7 +283,7 @@ FAITHDIAL_CORPUS = Source(
     files=FAITHDIAL_CORPUS_FILES,
 )
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #31c5dc38
+# %% ../../nbs/corpora/02_dialogue.ipynb #6dffbb58
 Q2_LABELS = {"0": _SUPPORTED, "1": _NOT_SUPPORTED}
 _Q2_SYSTEMS = ("dodeca", "memnet")
 Q2_FILES = list_files(
@@ -307,17 +298,17 @@ Q2_FILES = list_files(
     at_commit("orhonovich/q-squared", "cab6027dc9a50cf73d80caf0858da05c2323c433", "third_party/data"),
 )
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #76e8ccca
+# %% ../../nbs/corpora/02_dialogue.ipynb #6e3b8811
 def _q2_key(row: dict, place: str, system: str, column: str) -> tuple[str, str, str]:
     "What a reply is known by in all five files."
     return system, field(row, column, str, place).strip(), field(row, "knowledge", str, place).strip()
 
 
-def _q2_repeated(folder: PathLike, file: SourceFile, supported_by_key: dict[tuple, set[bool]]) -> Iterator[RawRow]:
+def _q2_repeated(path: Path, supported_by_key: dict[tuple, set[bool]]) -> Iterator[RawRow]:
     "Rows of a file whose label is its name; each must stand in `supported_by_key` with this label."
-    part = Path(file.path).stem
+    part = path.stem
     system, _, kind = part.partition("_")
-    for place, row in open_rows(Path(folder, file.path)):
+    for place, row in open_rows(path):
         key = _q2_key(row, place, system, "response")
         if (kind == "consistent") not in supported_by_key.get(key, ()):
             raise InputError(
@@ -345,9 +336,9 @@ def rows_q2(
             claim = turn("q2", system, f"{system}-{i}", reply, knowledge, Q2_LABELS[raw], place, before)
             yield RawRow(system, raw, claim)
     for file in Q2_FILES[1:]:
-        yield from _q2_repeated(folder, file, supported_by_key)
+        yield from _q2_repeated(Path(folder, file.path), supported_by_key)
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #7910eef2
+# %% ../../nbs/corpora/02_dialogue.ipynb #06050156
 Q2 = Source(
     name="q2",
     family="judged",
@@ -365,7 +356,7 @@ Q2 = Source(
     ),
 )
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #55a601dd
+# %% ../../nbs/corpora/02_dialogue.ipynb #c7954044
 DIALFACT_LABELS = {
     "SUPPORTS": _SUPPORTED,
     "REFUTES": Meaning(Label.CONTRADICTORY, False),
@@ -402,7 +393,7 @@ def rows_dialfact(
             claim = turn("dialfact", "testsmall", row_id, reply, evidence, DIALFACT_LABELS[label], place, before)
         yield RawRow("testsmall", raw, claim)
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #ca288ee8
+# %% ../../nbs/corpora/02_dialogue.ipynb #ae3bdcde
 DIALFACT = Source(
     name="dialfact",
     family="judged",
@@ -418,5 +409,5 @@ DIALFACT = Source(
     + list_files("dialfact", "LICENSE.txt  1507  0f3764c856b8  beside"),
 )
 
-# %% ../../nbs/corpora/02_dialogue.ipynb #579c3c00
+# %% ../../nbs/corpora/02_dialogue.ipynb #01362f96
 DIALOGUES = (BEGIN, FAITHDIAL, FAITHDIAL_CORPUS, Q2, DIALFACT)

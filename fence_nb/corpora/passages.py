@@ -6,7 +6,7 @@
 __all__ = ['WICE_LABELS', 'WICE_FILES', 'WICE_REPEATS', 'WICE', 'RAGTRUTH_TYPES', 'RAGTRUTH_QUALITY', 'RAGTRUTH', 'PASSAGES',
            'rows_wice', 'table_lines', 'MarkedSpan', 'rows_ragtruth']
 
-# %% ../../nbs/corpora/03_passages.ipynb #329c55ff
+# %% ../../nbs/corpora/03_passages.ipynb #c8c0b730
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,46 +16,31 @@ from typing import Any
 from ..core.records import Document, InputError, JudgedClaim, Label, PathLike
 from ..core.store import check_record
 from ..core.text import sentence_spans
-from fence_nb.corpora.reading import (
-    RawRow,
-    Source,
-    SourceFile,
-    at_commit,
-    clean_text,
-    field,
-    files_to_read,
-    list_files,
-    open_rows,
-    text_group,
-)
+from .reading import RawRow, Source, at_commit, clean_text, field, list_files, open_rows, text_group
 
-# %% ../../nbs/corpora/03_passages.ipynb #48b2a409
+# %% ../../nbs/corpora/03_passages.ipynb #3cf94b38
 WICE_LABELS = {"supported": True, "partially_supported": False, "not_supported": False}
-
-
-def _wice_files(folder: str, table: str) -> tuple[SourceFile, ...]:
-    "Files of one folder, which is the same upstream and here."
-    commit = "ddeb6c183665e2a20c5f03c5aa07f03888b9870f"
-    return list_files(f"wice/{folder}", table, at_commit("ryokamoi/wice", commit, folder))
-
-
-WICE_FILES = _wice_files(
-    "data/entailment_retrieval/claim",
+_WICE = "ryokamoi/wice", "ddeb6c183665e2a20c5f03c5aa07f03888b9870f"
+WICE_FILES = list_files(
+    "wice/data/entailment_retrieval/claim",
     "dev.jsonl  3490479  67531ca79bde4c81d3752fb69d9cb0d3d6763de5c3028f548b83ef053a6f8042",
+    at_commit(*_WICE, "data/entailment_retrieval/claim"),
 )
-WICE_REPEATS = _wice_files(
-    "entailment_inputs/oracle_chunks/claim",
+WICE_REPEATS = list_files(
+    "wice/entailment_inputs/oracle_chunks/claim",
     "dev.jsonl  2058627  ae33170930d690cb96cd46f097ec5658daaf7fd6700d6d2bf97644e3a8dfb2f9  optional",
-) + _wice_files(
-    "data/non_supported_tokens",
+    at_commit(*_WICE, "entailment_inputs/oracle_chunks/claim"),
+) + list_files(
+    "wice/data/non_supported_tokens",
     """
     dev.jsonl    1265080  1210abca2f258281e49e98fe2546f0db9037dabca392fc4fb63eb067021eb39e  optional
     train.jsonl  3135348  04591c07fdeead5a3962579084bc319b3292fdb9e8704ccd7daf842c2e026be7  optional
     """,
+    at_commit(*_WICE, "data/non_supported_tokens"),
 )  # the claims again, in other cuts
 _META = re.compile(r"\(meta data\)\s*(?:TITLE:)?\s*", re.I)
 
-# %% ../../nbs/corpora/03_passages.ipynb #d4b27030
+# %% ../../nbs/corpora/03_passages.ipynb #66f12915
 def _wice_page(row: dict, place: str) -> Document:
     "The page that a claim cites, without the marks of the crawl."
     sentences = [str(sentence) for sentence in field(row, "evidence", list, place)]
@@ -87,13 +72,15 @@ def rows_wice(
             topic="claim/dev",
         )
         yield RawRow("claim/dev", raw, check_record(JudgedClaim, fields, place))
-    for file in files_to_read(WICE_REPEATS, folder):
+    for file in WICE_REPEATS:
+        if not file.is_read(folder):
+            continue
         steps = Path(file.path).with_suffix("").parts
         part = "/".join(steps[-2:] if "tokens" in file.path else steps[-3:])
         for place, row in open_rows(Path(folder, file.path)):
             yield RawRow(part, f"{field(row, 'label', str, place, WICE_LABELS)}, repeated", None)
 
-# %% ../../nbs/corpora/03_passages.ipynb #1fb6c891
+# %% ../../nbs/corpora/03_passages.ipynb #7238cca1
 WICE = Source(
     name="wice",
     family="judged",
@@ -104,7 +91,7 @@ WICE = Source(
     files=WICE_FILES + WICE_REPEATS + list_files("wice", "LICENSE.md  950  f96619e6c5d3  beside"),
 )
 
-# %% ../../nbs/corpora/03_passages.ipynb #1c50634a
+# %% ../../nbs/corpora/03_passages.ipynb #6d1f4dc1
 def _cell_text(value: Any) -> str:
     "One cell in words."
     if value is None:
@@ -130,7 +117,7 @@ def table_lines(
         lines += table_lines(inner, f"{name} {key}".strip())
     return lines
 
-# %% ../../nbs/corpora/03_passages.ipynb #798fe505
+# %% ../../nbs/corpora/03_passages.ipynb #1690c058
 _RAGTRUTH_TASKS = ("QA", "Data2txt", "Summary")
 
 
@@ -152,7 +139,7 @@ def _ragtruth_sources(folder: PathLike) -> dict[str, tuple[str, Document]]:
         sources[field(row, "source_id", str, place)] = task, document
     return sources
 
-# %% ../../nbs/corpora/03_passages.ipynb #2a8c1597
+# %% ../../nbs/corpora/03_passages.ipynb #4f77ed68
 RAGTRUTH_TYPES = {
     "Evident Conflict": Label.CONTRADICTORY,
     "Subtle Conflict": Label.CONTRADICTORY,
@@ -194,7 +181,7 @@ def _read_span(raw_span: dict, response: str, place: str) -> MarkedSpan:
     flags = [flag for flag in ("implicit_true", "due_to_null") if raw_span.get(flag)]
     return MarkedSpan(start, end, " ".join([kind, *flags]), RAGTRUTH_TYPES[kind])
 
-# %% ../../nbs/corpora/03_passages.ipynb #c1587655
+# %% ../../nbs/corpora/03_passages.ipynb #f92785fc
 RAGTRUTH_QUALITY = ("good", "incorrect_refusal", "truncated")
 
 
@@ -247,7 +234,7 @@ def rows_ragtruth(
             continue
         yield from _sentence_rows(row, place, task, document)
 
-# %% ../../nbs/corpora/03_passages.ipynb #3171cda3
+# %% ../../nbs/corpora/03_passages.ipynb #edd6393a
 RAGTRUTH = Source(
     name="ragtruth",
     family="judged",

@@ -13,18 +13,9 @@ from pathlib import Path
 
 from ..core.records import Document, InputError, JudgedClaim, Label, PathLike
 from ..core.store import check_record
-from fence_nb.corpora.reading import (
-    RawRow,
-    Source,
-    at_commit,
-    clean_text,
-    field,
-    list_files,
-    open_rows,
-    text_group,
-)
+from .reading import RawRow, Source, at_commit, clean_text, field, list_files, open_rows, text_group
 
-# %% ../../nbs/corpora/01_summaries.ipynb #5344edb4
+# %% ../../nbs/corpora/01_summaries.ipynb #01ce62f7
 def article(
     text: str,  # as published
     place: str,  # where it stands, for the message
@@ -112,7 +103,7 @@ def _frank_label(scores: dict[str, float]) -> tuple[str, Label | None]:
     label = FRANK_LABELS[scores["Semantic_Frame_Errors"] < 1, scores["OutE"] < 1]
     return "some errors" if scores["Factuality"] else "an error in each sentence", label
 
-# %% ../../nbs/corpora/01_summaries.ipynb #caccfcdc
+# %% ../../nbs/corpora/01_summaries.ipynb #08feec11
 def rows_frank(
     folder: PathLike,  # holds frank/
 ) -> Iterator[RawRow]:  # one per summary
@@ -174,7 +165,7 @@ def _xsum_label(types_by_worker: _WorkerTypes) -> tuple[bool, Label | None]:
         return False, None
     return False, Label.CONTRADICTORY if contradictory else Label.UNVERIFIED
 
-# %% ../../nbs/corpora/01_summaries.ipynb #bb219f0a
+# %% ../../nbs/corpora/01_summaries.ipynb #0e284fcf
 def rows_xsum(
     folder: PathLike,  # holds xsum_hallucination/
 ) -> Iterator[RawRow]:  # one per record of a worker, then one per (article, system), in file order
@@ -259,7 +250,7 @@ QAGS = Source(
     ),
 )
 
-# %% ../../nbs/corpora/01_summaries.ipynb #25f308da
+# %% ../../nbs/corpora/01_summaries.ipynb #8432f3cf
 FRANK = Source(
     name="frank",
     family="judged",
@@ -286,7 +277,7 @@ FRANK = Source(
     ),
 )
 
-# %% ../../nbs/corpora/01_summaries.ipynb #f41d0d1b
+# %% ../../nbs/corpora/01_summaries.ipynb #de885052
 XSUM_HALLUCINATION = Source(
     name="xsum_hallucination",
     family="judged",
@@ -312,7 +303,7 @@ XSUM_HALLUCINATION = Source(
     ),
 )
 
-# %% ../../nbs/corpora/01_summaries.ipynb #7f0a8242
+# %% ../../nbs/corpora/01_summaries.ipynb #c3e8068d
 SUMMACOZ = Source(
     name="summacoz",
     family="judged",
@@ -331,5 +322,5 @@ SUMMACOZ = Source(
     by_hand=("published as 1,323 files of one line each: clone https://github.com/NKWBTB/SummaCoz and join the lines"),
 )
 
-# %% ../../nbs/corpora/01_summaries.ipynb #92c098db
+# %% ../../nbs/corpora/01_summaries.ipynb #df0b6530
 SUMMARIES = (QAGS, FRANK, XSUM_HALLUCINATION, SUMMACOZ)

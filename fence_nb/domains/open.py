@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.calls import Calls
-from ..core.records import InputError, JudgedClaim, Label, Prompt
+from ..core.records import InputError, JudgedClaim, Prompt
 from ..core.settings import Profile
 from ..corpora.factscore import FACTSCORE, POPULARITY
 from ..corpora.prompts import read_prompts

@@ -76,9 +76,7 @@ def test_real_file(shared):
     )
     assert len({q.group for q in train}) * 3 == len(train) == 114 and len(test) == n
     assert not {q.text for q in train} & {q.text for q in test}
-    assert n <= 703 == TRUTHFULQA.published - 114, (
-        "the whole file has the paper's 703; the shared one is a part of it"
-    )
+    assert n <= 703 == TRUTHFULQA.published - 114, "the whole file has the paper's 703; the shared one is a part of it"
     if n < 703:
         with pytest.raises(InputError, match=f"has {len(truthfulqa(path))} topics"):
             file_questions(p)
