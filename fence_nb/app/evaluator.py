@@ -16,20 +16,6 @@ from typing import Any
 
 import numpy as np
 
-<<<<<<< HEAD
-<<<<<<< HEAD
-=======
-from ..core.records import Claim, EvaluatorRow, Failure, InputError, JudgedClaim, Judgment, PathLike
-from ..core.settings import Profile
-from ..core.store import atomic_write, chunks, read_records, records_of_kind, run_resumable
-from ..core.work import chunk_work
-from ..corpora.registry import SOURCES
-from ..corpora.splits import split_groups
-from ..domains.domain import open_domain
-from ..evidence.tools import Toolbox
->>>>>>> 63586a3 (wip sources)
-=======
->>>>>>> 5971b21 (index)
 from fence_nb.fence.augment import (
     augment_critiques,
     augment_sources,
@@ -54,11 +40,7 @@ from ..core.records import Claim, EvaluatorRow, Failure, InputError, JudgedClaim
 from ..core.settings import Profile
 from ..core.store import atomic_write, chunks, read_records, records_of_kind, run_resumable
 from ..core.work import chunk_work
-<<<<<<< HEAD
-from ..corpora.registry import SETS
-=======
 from ..corpora.registry import SOURCES
->>>>>>> 5971b21 (index)
 from ..corpora.splits import split_groups
 from ..domains.domain import open_domain
 from ..evidence.tools import Toolbox
