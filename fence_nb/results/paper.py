@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..corpora.splits import RUOVERLAP_HEAD, RUN_WORDS, overlap_rows
+from ..corpora.splits import OVERLAP_HEAD, RUN_WORDS, overlap_rows
 from ..fence.recipes import RECIPES
 from .tables import Table, cell, value_ci
 
