@@ -138,7 +138,8 @@ class TestMeans:
         ]
 
     def test_by_hand(self):
-        # set k of 11 has 40 claims: supported at .9 and (if k < 3) .4, otherwise .8; unsupported at .3, .2. At 0.5 the first three sets find half: (50 + 100) / 2 = 75
+        # Set k of 11 has 40 claims: supported at .9 and (if k < 3) .4, otherwise .8; unsupported at .3, .2.
+        # At 0.5 the first three sets find half: (50 + 100) / 2 = 75
         rows = self.claims(AGGREFACT, 40)
         probs = [x for k in range(11) for x in (0.9, 0.3, 0.4 if k < 3 else 0.8, 0.2) * 10]
         found = aggrefact_means(rows, probs, dict.fromkeys(AGGREFACT, 0.35), n=200)
@@ -230,7 +231,10 @@ class TestRealPrompts:
 
 
 HEAD = "Type,Category,Question,Best Answer,Correct Answers,Incorrect Answers,Source\n"
-TSV = "id\tsubj\tprop\tobj\tsubj_id\tprop_id\tobj_id\ts_aliases\to_aliases\ts_uri\to_uri\ts_wiki_title\to_wiki_title\ts_pop\to_pop\tquestion\tpossible_answers\n"
+TSV = (
+    "id\tsubj\tprop\tobj\tsubj_id\tprop_id\tobj_id\ts_aliases\to_aliases\ts_uri\to_uri\t"
+    "s_wiki_title\to_wiki_title\ts_pop\to_pop\tquestion\tpossible_answers\n"
+)
 
 
 class TestDamage:

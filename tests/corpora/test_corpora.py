@@ -106,7 +106,10 @@ class TestRealCounts:
             train, test = public_split(DATA, SUMMARY_SETS, seed=seed)
             assert not {r.group for r in train} & {r.group for r in test}
             assert not {d.text for r in train for d in r.documents} & {d.text for r in test for d in r.documents}
-            number = lambda rs: {r.id.split("-")[1] for r in rs if not r.id.startswith("qags")}  # sha1 or BBC number
+
+            def number(rs):
+                return {r.id.split("-")[1] for r in rs if not r.id.startswith("qags")}  # sha1 or BBC number
+
             assert not number(train) & number(test)
             assert {r.corpus for r in test} == set(SUMMARY_SETS) and 0.2 < len(test) / (len(train) + len(test)) < 0.4
 

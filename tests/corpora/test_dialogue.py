@@ -57,7 +57,10 @@ def test_begin_counts_and_windows_line_ends():
     assert {(c.supported, c.label) for c in claims} == {(True, Label.SUPPORTED), (False, None)}
     assert not any("\r" in t for c in claims for t in (c.claim, c.context, c.documents[0].text))
     assert len({c.group for c in claims}) < len(claims) / 2, "the same knowledge many times"
-    words = lambda part: sorted(len(c.documents[0].text.split()) for c in claims if c.topic == part)
+
+    def words(part):
+        return sorted(len(c.documents[0].text.split()) for c in claims if c.topic == part)
+
     assert words("dev_cmu")[len(words("dev_cmu")) // 2] > 100 > words("dev_wow")[len(words("dev_wow")) // 2]
 
 
@@ -70,7 +73,10 @@ def test_begin_fields_do_not_depend_on_quotes():
 
 
 def test_begin_reads_its_test_parts_where_they_are(tmp_path):
-    text = 'model_name\tdata_source\tknowledge\tmessage\tresponse\tbegin_label\r\nm\tx\tAn "old" mill.\tHi\tIt is old.\tFully attributable\r\n'
+    text = (
+        "model_name\tdata_source\tknowledge\tmessage\tresponse\tbegin_label\r\nm\tx\t"
+        'An "old" mill.\tHi\tIt is old.\tFully attributable\r\n'
+    )
     for f in SOURCES["begin"].needed:
         write(tmp_path / f, text)
     assert len(load_source("begin", tmp_path)) == 4
@@ -82,7 +88,10 @@ def test_begin_reads_its_test_parts_where_they_are(tmp_path):
     write(tmp_path / more[0], text + "m\tx\tk\tHi\tr\tSomewhat\r\n")
     with pytest.raises(
         InputError,
-        match=r"begin_test_cmu.tsv:3: field 'begin_label': unknown value 'Somewhat'; known are Fully attributable, Not fully attributable, Generic",
+        match=(
+            r"begin_test_cmu.tsv:3: field 'begin_label': unknown value 'Somewhat'; known are Fully "
+            r"attributable, Not fully attributable, Generic"
+        ),
     ):
         load_source("begin", tmp_path)
     write(tmp_path / more[0], text + "m\tx\tk\tHi\tr")
@@ -299,7 +308,8 @@ def test_dialfact_odd_rows(tmp_path):
     for change, words in (
         (
             {"response_label": "NEI"},
-            "testsmall.jsonl:1: field 'response_label': unknown value 'NEI'; known are SUPPORTS, REFUTES, NOT ENOUGH INFO",
+            "testsmall.jsonl:1: field 'response_label': unknown value 'NEI'; known are SUPPORTS, REFUTES, "
+            "NOT ENOUGH INFO",
         ),
         ({"type_label": "odd"}, "field 'type_label': unknown value 'odd'"),
         ({"evidence_list": [["A", ""]]}, "field 'evidence_list': found"),
@@ -317,7 +327,9 @@ def test_dialfact_odd_rows(tmp_path):
 @needs_data
 @pytest.mark.parametrize("name", [s.name for s in DIALOGUES if s.name != "faithdial_corpus"])
 def test_no_word_is_changed(name):
-    letters = lambda text: "".join(c for c in text.lower() if c.isalnum())
+    def letters(text):
+        return "".join(c for c in text.lower() if c.isalnum())
+
     raw = {
         letters(v)
         for f in SOURCES[name].needed

@@ -165,7 +165,8 @@ def test_all_dead_is_one_line(server, tmp_path):
         fetch_file(published("x.jsonl", (*server.at("gone"), "http://127.0.0.1:1/x.jsonl"), SHA), tmp_path, pause=0)
     assert (
         one_line(e).endswith(
-            "not fetched: 127.0.0.1 status 404; 127.0.0.1 no connection; try again later, or put the file there yourself"
+            "not fetched: 127.0.0.1 status 404; 127.0.0.1 no connection; try again later, or put the file "
+            "there yourself"
         )
         and names(tmp_path) == []
     )

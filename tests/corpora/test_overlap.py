@@ -59,7 +59,10 @@ def slow(train: list[str], test: list[str], n: int, share: float) -> set[tuple[i
 @pytest.mark.parametrize("seed", range(8))
 def test_equals_the_slow_rule(seed):
     rng = random.Random(seed)
-    text = lambda: " ".join(rng.choice(WORDS[: 3 + seed % 3]) for _ in range(rng.randrange(0, 30)))
+
+    def text():
+        return " ".join(rng.choice(WORDS[: 3 + seed % 3]) for _ in range(rng.randrange(0, 30)))
+
     train = [text() for _ in range(25)]
     test = [text() for _ in range(15)] + [t[len(t) // 3 :] for t in train[:5]] + [f"{t}, {text()}" for t in train[5:10]]
     for n, share in ((8, 0.3), (3, 0.5), (1, 1.0)):
@@ -155,7 +158,10 @@ def test_the_same_article_by_id():
 
 def test_drop_keeps_order_loses_nothing_and_leaves_no_overlap():
     rng = random.Random(0)
-    text = lambda n: " ".join(rng.choice(WORDS) for _ in range(n))
+
+    def text(n):
+        return " ".join(rng.choice(WORDS) for _ in range(n))
+
     docs = [text(40) for _ in range(30)]
     train = [judged(i, text(9), docs[i % 20]) for i in range(80)]
     test = [judged(f"x{i}", text(9), docs[15 + i % 15] + " the end", "b") for i in range(40)]
@@ -169,8 +175,10 @@ def test_drop_keeps_order_loses_nothing_and_leaves_no_overlap():
 
 def test_the_same_in_every_process():
     code = (
-        "from fence_nb.corpora.splits import *; from fence_nb.core.records import *; import json, random; rng = random.Random(1)\n"
-        "rows = lambda c: [JudgedClaim(id=f'{c}{i}', claim=' '.join(rng.choice('ab') for _ in range(9)), documents=[], supported=True, corpus=c) for i in range(60)]\n"
+        "from fence_nb.corpora.splits import *; from fence_nb.core.records import *; import json, "
+        "random; rng = random.Random(1)\n"
+        "rows = lambda c: [JudgedClaim(id=f'{c}{i}', claim=' '.join(rng.choice('ab') for _ in "
+        "range(9)), documents=[], supported=True, corpus=c) for i in range(60)]\n"
         "a, b = rows('a'), rows('b'); print(json.dumps(overlap_report(a, b)), [r.id for r in drop_overlap(a, b)[1]])"
     )
     said = {
@@ -188,9 +196,15 @@ def test_the_same_in_every_process():
 
 def test_many_claims():
     rng = random.Random(0)
-    text = lambda n: " ".join(f"w{int(rng.paretovariate(0.6)) % 50000}" for _ in range(n))
+
+    def text(n):
+        return " ".join(f"w{int(rng.paretovariate(0.6)) % 50000}" for _ in range(n))
+
     docs = [text(100) for _ in range(1000)]
-    rows = lambda c, at: [judged(f"{c}{i}", text(12), docs[at + i % 600], c) for i in range(6000)]
+
+    def rows(c, at):
+        return [judged(f"{c}{i}", text(12), docs[at + i % 600], c) for i in range(6000)]
+
     train, test = rows("a", 0), rows("b", 400)
     report = overlap_report(train, test)
     assert report[0]["documents_shared"] == 200

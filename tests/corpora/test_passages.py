@@ -68,7 +68,10 @@ def test_wice_label_outside_the_table(tmp_path):
     lines(tmp_path / WICE_REPEATS[1].path, row, row | {"label": "maybe"})
     with pytest.raises(
         InputError,
-        match=r"non_supported_tokens/dev.jsonl:2: field 'label': unknown value 'maybe'; known are supported, partially_supported, not_supported",
+        match=(
+            r"non_supported_tokens/dev.jsonl:2: field 'label': unknown value 'maybe'; known are supported, "
+            r"partially_supported, not_supported"
+        ),
     ):
         load_source("wice", tmp_path)
 
