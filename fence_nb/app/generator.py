@@ -57,7 +57,7 @@ from ..models.trainers import TRAINERS
 from ..results.cards import data_card, model_card
 from ..results.scores import choice_figures, facts_by_group, facts_summary, shorter_control, truth_figures
 from .components import open_evaluator
-from .evaluator import base_path, card_values, training_means
+from .evaluator import base_path, card_values, training_options
 from .runs import Stage
 
 # %% ../../nbs/app/03_generator.ipynb #309bce9c
@@ -210,7 +210,7 @@ def generator_args(
         lora_alpha=p.lora_alpha,
         max_length=p.max_length,
         seed=p.seed,
-        **training_means(p),
+        **training_options(p),
     )
 
 # %% ../../nbs/app/03_generator.ipynb #d0b244d4
