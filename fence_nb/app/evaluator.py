@@ -41,7 +41,7 @@ from ..core.records import Claim, EvaluatorRow, Failure, InputError, JudgedClaim
 from ..core.settings import Profile
 from ..core.store import atomic_write, chunks, read_records, records_of_kind, run_resumable
 from ..core.work import chunk_work
-from ..corpora.registry import SETS
+from ..corpora.registry import SOURCES
 from ..corpora.splits import split_groups
 from ..domains.domain import open_domain
 from ..evidence.tools import Toolbox
@@ -214,7 +214,7 @@ def rows_card(
 ) -> Path:
     "A card beside the evaluator's data, with the licence of every set in it."
     corpora = dict.fromkeys(example.corpus for example in train + test)
-    licences = {corpus: SETS[corpus].licence if corpus in SETS else "this package's" for corpus in corpora}
+    licences = {name: SOURCES[name].licence if name in SOURCES else "this package's" for name in corpora}
     values = {
         "title": "Human-judged claims, augmented",
         "profile": stage.p.name,
