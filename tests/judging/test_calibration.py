@@ -326,7 +326,8 @@ def test_stage_with_a_stand_in(examples, tmp_path, monkeypatch):
         save_reading(tmp_path / v, Reading(temperature=2.0, threshold=0.6, held=9))
         models[v] = str(tmp_path / v)
     records = {
-        v: stages.test_evaluator(p, m, stages.claims_for(v, test), tmp_path / f"{v}.jsonl")[1] for v, m in models.items()
+        variant: stages.test_evaluator(p, model, stages.claims_for(variant, test), tmp_path / f"{variant}.jsonl")[1]
+        for variant, model in models.items()
     }
     assert {len(rs) for v, rs in records.items() if v == "crossencoder"} == {len(test)}
     found = stages.fast_judge_metrics(p, test, models, records)
