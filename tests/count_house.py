@@ -93,5 +93,6 @@ def counts(root: Path) -> dict[str, float]:
 
 if __name__ == "__main__":
     roots = [Path(a) for a in sys.argv[1:]] or [Path(__file__).resolve().parent.parent]
-    for name in counts(roots[0]):
-        print(f"{name:<52}", *(f"{counts(root)[name]:>10,.1f}" for root in roots))
+    columns = [counts(root) for root in roots]
+    for name in columns[0]:
+        print(f"{name:<52}", *(f"{column[name]:>10,.1f}" for column in columns))

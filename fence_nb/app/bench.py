@@ -41,19 +41,18 @@ from ..results.scores import aggrefact_means
 from ..results.tables import Table
 from .evaluator import as_claim
 from .launch import StageProgress, execute_notebook
-from .runs import package_versions, run_notebooks
+from .runs import gpu_names, package_versions, run_notebooks
 
 # %% ../../nbs/app/06_bench.ipynb #af3e11f3
 def machine() -> dict:  # what a figure depends on; no names of hosts or folders
     "The machine that figures were measured on."
     import torch
 
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpus": gpus,
+        "gpus": gpu_names(),
         "packages": {
             k: v for k, v in package_versions().items() if k in ("python", "torch", "transformers", "trl", "ray")
         },

@@ -353,8 +353,9 @@ def _device_line() -> str:
         return f"{cores}; torch is not installed"
     import torch
 
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"{', '.join(gpus) or 'CPU only'}; {cores}, {torch.get_num_threads()} used by torch"
+    from fence_nb.app.runs import gpu_names
+
+    return f"{', '.join(gpu_names()) or 'CPU only'}; {cores}, {torch.get_num_threads()} used by torch"
 
 
 def _extra_line(extra: str) -> str:

@@ -39,7 +39,7 @@ from fence_nb.core.records import (
 from ..core.store import atomic_write, check_record, chunks, open_lines, records_of_kind, run_resumable
 from ..core.text import sentence_spans
 from ..core.work import ChunkWork
-from ..evidence.kb import KnowledgeBase, build_kb, documents_kb
+from ..evidence.kb import KnowledgeBase, build_kb, documents_kb, kb_toolbox
 from ..evidence.tools import Toolbox
 from ..judging.claims import unsplit_sentences
 from ..judging.prompts import prompt_set
@@ -72,6 +72,10 @@ class ClaimRow(BaseModel):
     claim: str = Field(min_length=1)
     documents: Annotated[list[Document], BeforeValidator(_documents)]
     label: Label | None = None  # what people say, for a comparison
+
+    def record(self) -> Claim:
+        "The claim as judges want it; its id leads back to the row."
+        return Claim(response_id=self.id, text=self.claim, start=0, end=0)
 
 # %% ../../nbs/app/08_commands.ipynb #bfde6080
 class ResponseRow(BaseModel):
@@ -174,6 +178,13 @@ def _is_sqlite(path: PathLike) -> bool:
         return file.read(15) == b"SQLite format 3"
 
 
+def _document_records(documents: Rows) -> list[Document]:
+    return [
+        d if isinstance(d, Document) else check_record(Document, _document(d), f"document:{i}")
+        for i, d in enumerate(_listed(documents), 1)
+    ]
+
+
 def evidence_toolbox(
     documents: Rows | Toolbox,  # texts, rows, records, a file, a knowledge base, or tools of your own
     folder: PathLike,  # where they are indexed
@@ -184,17 +195,14 @@ def evidence_toolbox(
     if _is_file(documents):
         if _is_sqlite(documents):
             KnowledgeBase(documents).lookup("")  # a damaged file shows here
-            return Toolbox([KnowledgeBase(documents), KnowledgeBase(documents, "search")])
+            return kb_toolbox(documents)
         return documents_kb(documents, folder)
     file = Path(folder, "documents.db")
-    records = [
-        d if isinstance(d, Document) else check_record(Document, _document(d), f"document:{i}")
-        for i, d in enumerate(_listed(documents), 1)
-    ]
+    records = _document_records(documents)
     if not records:
         raise InputError("no documents; give texts, rows, a file of JSON lines or a knowledge base")
     build_kb(records, file)
-    return Toolbox([KnowledgeBase(file), KnowledgeBase(file, "search")])
+    return kb_toolbox(file)
 
 # %% ../../nbs/app/08_commands.ipynb #ec2d857c
 AnyModel = Any  # a name, a language model, or a judge
@@ -424,7 +432,7 @@ def _with_evidence(rows: list[ClaimRow], toolbox: Toolbox) -> tuple[list[ClaimRo
     served, failures = [], []
     for row in rows:
         if not row.documents:
-            claim = Claim(response_id=row.id, text=row.claim, start=0, end=0)
+            claim = row.record()
             documents, failed = toolbox.fetch(toolbox.calls_for(claim), claim.text)
             failures += failed
             row = row.model_copy(update={"documents": documents})
@@ -438,8 +446,7 @@ def _given_claims(claims: Rows, documents: Rows | Toolbox | None) -> tuple[list[
     if isinstance(documents, Toolbox) or _is_file(documents):
         with tempfile.TemporaryDirectory() as folder:
             return _with_evidence(claim_rows(claims), evidence_toolbox(documents, folder))
-    records = [d if isinstance(d, Document) else Document(**_document(d)) for d in _listed(documents)]
-    return claim_rows(claims, records), []
+    return claim_rows(claims, _document_records(documents)), []
 
 
 def _together(items: list[tuple[Claim, list[Document]]]) -> list[tuple[Claim, list[Document]]]:
@@ -467,7 +474,7 @@ def judge(
     "Judge claims on documents. Raises: `InputError` for input that cannot be used."
     judging = Judging(model, None, prompts, critiques, probs, fast, band)
     rows, failed = _given_claims(claims, documents)
-    items = [(Claim(response_id=r.id, text=r.claim, start=0, end=0), r.documents) for r in rows]
+    items = [(row.record(), row.documents) for row in rows]
 
     def open_models() -> tuple:
         return (_open_judge(judging, _open_model(judging.model)),)
@@ -891,7 +898,7 @@ def _learn(judged: JudgedClaims, folder: str, accuracy: float) -> None:
     from fence_nb.judging.cascade import learn_fast_judge
 
     rows = [r for r in judged.given if r.id in judged.judgments]
-    items = [(Claim(response_id=r.id, text=r.claim, start=0, end=0), r.documents) for r in rows]
+    items = [(row.record(), row.documents) for row in rows]
     labels = [judged.judgments[r.id].label for r in rows]
     _, band = learn_fast_judge(items, labels, folder, accuracy)
     if band.high < 1 or band.low > 0:

@@ -244,9 +244,10 @@ def train_generators(
     "Every arm of the profile. A finished one is not trained again."
     kinds = (Response, Claim, Judgment)
     responses, claims, judgments = (records_of_kind(records, kind) for kind in kinds)
+    questions = open_domain(p).questions("train")
     trained = {}
     for arm in arms_of(p):
-        data = ArmData(sets[arm.data_name], open_domain(p).questions("train"), responses, claims, judgments, assess)
+        data = ArmData(sets[arm.data_name], questions, responses, claims, judgments, assess)
         trained |= train_arm(arm, data, p.place(base), Path(out))
     return trained
 

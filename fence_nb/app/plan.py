@@ -19,14 +19,12 @@ from ..fence.recipes import arms_of
 from ..results.tables import Table
 from .evaluator import variants
 from .generator import policies
+from .runs import gpu_names
 
 # %% ../../nbs/app/05_plan.ipynb #3a5385d6
 def hardware_needs() -> list[Requirement]:
     "A GPU, and the library that makes training on one faster."
-    import torch
-
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    if gpus:
+    if gpus := gpu_names():
         gpu = Requirement("gpu", ", ".join(gpus), "here")
     else:
         todo = "an 8B model wants one of 80 GB, or 24 GB with LoRA and small batches"

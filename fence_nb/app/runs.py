@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['PARAMETERS', 'LIMITS', 'notebook_fingerprint', 'run_notebooks', 'source_fingerprints', 'changes', 'peak_rss_mb',
-           'package_versions', 'git_commit', 'Stage', 'gather_metrics']
+           'package_versions', 'gpu_names', 'git_commit', 'Stage', 'gather_metrics']
 
 # %% ../../nbs/app/00_runs.ipynb #286437b6
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import platform
 import re
@@ -166,6 +167,15 @@ def package_versions() -> dict[str, str]:  # package -> version
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+# %% ../../nbs/app/00_runs.ipynb #75181bda
+def gpu_names() -> list[str]:  # of each GPU that torch can use; empty without torch
+    "What the GPUs of this machine are called."
+    if not importlib.util.find_spec("torch"):
+        return []
+    import torch
+
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 # %% ../../nbs/app/00_runs.ipynb #11a2d61f
 def git_commit(

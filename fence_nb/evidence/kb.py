@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PASSAGE', 'KB_TABLES', 'KB_INDEXES', 'SMALL', 'REACH', 'CANDIDATES', 'ALIKE', 'passages', 'title_key', 'KbWriter',
-           'build_kb', 'SqliteFile', 'KnowledgeBase', 'documents_kb']
+           'build_kb', 'SqliteFile', 'KnowledgeBase', 'kb_toolbox', 'documents_kb']
 
 # %% ../../nbs/evidence/01_kb.ipynb #2321242f
 import hashlib
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from ..core.records import Claim, Document, InputError
+from ..core.records import Claim, Document, InputError, PathLike
 from ..core.store import check_record, open_lines
 from ..core.text import sentences, words
 from .tools import Toolbox, ToolCall
@@ -430,6 +430,14 @@ class KnowledgeBase(SqliteFile):
         return (self.source == "kb" and self.lookup(call.query)) or self.search(call.query)
 
 # %% ../../nbs/evidence/01_kb.ipynb #39c61b5e
+def kb_toolbox(
+    path: PathLike,  # of a knowledge base
+    top: int = 5,
+) -> Toolbox:
+    "Both ways into one file: by title, and by words."
+    return Toolbox([KnowledgeBase(path), KnowledgeBase(path, "search")], top)
+
+
 def documents_kb(
     path,  # JSON lines with `text` and perhaps `title`
     cache,  # folder for the SQLite file
@@ -444,4 +452,4 @@ def documents_kb(
     db = Path(cache, f"kb-{digest}.db")
     if not db.exists():
         build_kb(rows, db)
-    return Toolbox([KnowledgeBase(db), KnowledgeBase(db, "search")], top)
+    return kb_toolbox(db, top)

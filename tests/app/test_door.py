@@ -11,6 +11,7 @@ from conftest import ROOT
 
 import fence_nb as f
 from fence_nb.app.cli import main
+from fence_nb.core.records import InputError
 from fence_nb.domains.examples import ANSWER, PAGE, example_lm
 
 HEAVY = "torch transformers trl datasets pandas numpy pydantic papermill matplotlib scipy sklearn".split()
@@ -152,3 +153,10 @@ def test_work_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert len(pieces) == 3 and scored.summary.facts_pct == 100  # the first piece was not done again
     scored.to_jsonl(tmp_path / "claims.jsonl")
     assert [x.name for x in tmp_path.iterdir()] == ["claims.jsonl"]
+
+
+def test_a_document_without_text_is_named():
+    with pytest.raises(InputError, match="document:1: field 'text'"):
+        f.judge("She won.", documents=[{"title": "Ada"}], model=example_lm())
+    with pytest.raises(InputError, match="document:1: field 'text'"):
+        f.score("She won.", documents=[{"title": "Ada"}], model=example_lm())
