@@ -10,11 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FENCE_DATA") or ROOT.parent / "shared" / "data")  # the public sets, where they are
 if DATA.is_dir():
     os.environ["FENCE_DATA"] = str(DATA)  # `data/raw` in a setting means this folder
+# The gate tries the same examples each time; `HYPOTHESIS_PROFILE=default pytest` goes looking for new ones.
+settings.register_profile("gate", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data in {DATA}; name their folder in FENCE_DATA")
 ENVIRONMENT = {
     k: v

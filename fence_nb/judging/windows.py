@@ -105,6 +105,9 @@ def _runs(sentences: Sequence[str], limit: int) -> list[list[int]]:
             size = 0
         runs[-1].append(i)
         size += n
+    if len(runs) > 1 and not size:  # marks at the end of a document are no window of their own
+        tail = runs.pop()
+        runs[-1] += tail
     return runs
 
 

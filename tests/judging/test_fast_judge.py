@@ -63,6 +63,12 @@ def test_windows(claim, document, words, most):
     assert not unread and not Counter(document.split()) - sum((Counter(w.split()) for w in everything), Counter())
 
 
+def test_marks_alone_are_no_window():
+    for document in ("ada ada U.K. ,.", "One two three. Four five six. ...", "... One two three. Four five six."):
+        found, _ = read_windows("ada", document, 3, 9)
+        assert all(count(window) for window in found) and Counter(" ".join(found).split()) >= Counter(document.split())
+
+
 def test_a_fact_at_the_end_of_a_long_document_is_read():
     long = (
         " ".join(f"In {y} the harvest in Torin was good and the town was pleased." for y in range(1000, 1400))
