@@ -174,8 +174,8 @@ class Preference(Record):
     rejected_score: float = Field(ge=0, le=1)
 
 # %% ../../nbs/core/00_records.ipynb #49cb31d0
-FailedStep = Literal["augment", "claims", "evidence", "judge", "score", "truthfulqa"]
-FailureReason = Literal["unparsed", "tool", "truncated", "empty", "error"]
+FailedStep = Literal["augment", "claims", "evidence", "judge", "knowledge", "rewrite", "sample", "score", "truthfulqa"]
+FailureReason = Literal["unparsed", "failed", "cut", "refused", "too long", "tool", "truncated", "empty", "error"]
 
 
 class Failure(Record):

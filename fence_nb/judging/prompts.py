@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..core.records import Document, InputError, Label
+from ..core.records import Document, FailureReason, InputError, Label
 from ..evidence.tools import ToolCall
 from ..models.interface import Conversation, Form, Reply
 
@@ -152,15 +152,23 @@ def judge_prompt(
 
 # %% ../../nbs/judging/00_prompts.ipynb #a447b59c
 class VerdictError(ValueError):
-    "A reply that does not keep the contract of its prompt, or that never came."
+    "A reply that does not keep the contract of its prompt, or that is no answer at all."
+
+    def __init__(
+        self,
+        detail: str,
+        reason: FailureReason = "unparsed",  # failed, refused or cut: there was nothing to parse
+    ):
+        super().__init__(detail)
+        self.reason = reason
 
 # %% ../../nbs/judging/00_prompts.ipynb #f29ceaf2
 def text_of(
     reply: Reply,
 ) -> str:  # what there is to parse
-    "The text of a reply. Raises: `VerdictError` when a server failed instead of writing one."
-    if reply.error:
-        raise VerdictError(reply.error)
+    "The text of a whole reply. Raises: `VerdictError` for one that failed, was refused, or was cut."
+    if reply.reason:
+        raise VerdictError(reply.problem, reply.reason)
     return reply.text
 
 # %% ../../nbs/judging/00_prompts.ipynb #dbec9a79
