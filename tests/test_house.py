@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ENVIRONMENT, ROOT
-from readme import readme_text
+from readme import POPULARITY, popularity_rows, readme_text
 
 WINGS = {
     "core": set(),
@@ -253,6 +253,13 @@ def test_notebooks_are_clean(exported):
         if ".ipynb_checkpoints" not in n.parts and n.read_bytes() != (exported / n.relative_to(ROOT)).read_bytes()
     ]
     assert differ == [], "run nbdev-clean"
+
+
+def test_the_picture_of_popularity_shows_the_study():
+    from PIL import Image
+
+    with Image.open(POPULARITY) as picture:
+        assert json.loads(picture.text["rows"]) == popularity_rows(), "run: python tests/readme.py"
 
 
 def test_readme_is_the_index():
