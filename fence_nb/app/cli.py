@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from fastcore.script import anno_parser
 
-from ..core.records import InputError
+from ..core.records import InputError, install_command
 from ..core.settings import data_place, load_profile
 from ..core.store import atomic_write, read_json, write_json
 from .commands import check_out, judge_command, revise_command, score_command
@@ -360,7 +360,7 @@ def _device_line() -> str:
 
 def _extra_line(extra: str) -> str:
     absent = [module for module in EXTRAS[extra] if not importlib.util.find_spec(module)]
-    return f"not installed; pip install 'fence_nb[{extra}]'" if absent else "installed"
+    return f"not installed; {install_command(extra)}" if absent else "installed"
 
 
 def _base_problem() -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.records import install_command
 from ..core.settings import Profile
 from ..domains.domain import open_domain
 from ..domains.services import Requirement, model_prices, model_requirement
@@ -31,7 +32,7 @@ def hardware_needs() -> list[Requirement]:
         gpu = Requirement("gpu", "none", "missing", todo)
     if importlib.util.find_spec("unsloth"):
         return [gpu, Requirement("unsloth", "extra", "here")]
-    todo = "optional; pip install -e .[unsloth] on a machine with a GPU makes training faster"
+    todo = f"optional; {install_command('unsloth')} on a machine with a GPU makes training faster"
     return [gpu, Requirement("unsloth", "extra", "missing", todo)]
 
 # %% ../../nbs/app/05_plan.ipynb #14c2c5c1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.calls import Calls
-from ..core.records import InputError, JudgedClaim, Prompt
+from ..core.records import InputError, JudgedClaim, Prompt, install_command
 from ..core.settings import Profile
 from ..corpora.factscore import FACTSCORE, POPULARITY
 from ..corpora.prompts import read_prompts
@@ -157,5 +157,5 @@ class OpenDomain(PlainDomain):
     def _embedder(self) -> Requirement:
         if importlib.util.find_spec("sentence_transformers"):
             return model_requirement("embedder", self.p.place(self.p.embedder))
-        todo = "pip install -e .[embed], or set embedder = none for BM25"
+        todo = f"{install_command('embed')}, or set embedder = none for BM25"
         return Requirement("embedder", self.p.embedder, "missing", todo)

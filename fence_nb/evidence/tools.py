@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from ..core.records import Claim, Document, Failure, InputError, Record
+from ..core.records import Claim, Document, Failure, InputError, Record, install_command
 from ..core.text import bm25
 
 # %% ../../nbs/evidence/00_tools.ipynb #c9dd7e76
@@ -195,7 +195,7 @@ def load_embedder(
     if not importlib.util.find_spec("sentence_transformers"):
         print(
             f"embedder = {name}: the extra `embed` is not installed, so documents are ranked by BM25; "
-            "pip install -e .[embed] to rank as the paper does",
+            f"{install_command('embed')} to rank as the paper does",
             file=sys.stderr,
         )
         return None

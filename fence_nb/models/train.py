@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ..core.records import InputError, PathLike, need
+from ..core.records import InputError, MissingExtra, PathLike, install_command, need
 from .jobs import answer_job, run_job
 from .memory import LORA_TARGETS, lora_config, preflight
 
@@ -76,7 +76,7 @@ def training_backend(
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
     if wish == "unsloth":
         if not installed:
-            raise InputError("FENCE_NB_BACKEND = unsloth: it is not installed; pip install 'fence_nb[unsloth]'")
+            raise MissingExtra(f"FENCE_NB_BACKEND = unsloth: it is not installed; {install_command('unsloth')}")
         if sharded:
             raise InputError(
                 "FENCE_NB_BACKEND = unsloth: it does not train sharded weights; launch with data/accelerate/ddp.yaml"

@@ -186,7 +186,7 @@ from [[Torin]].<ref name="a" /><!-- check -->
 def test_wikitext_needs_its_extra(tmp_path, monkeypatch):
     (tmp_path / "w.xml").write_bytes(xml())
     monkeypatch.setitem(sys.modules, "mwparserfromhell", None)
-    with pytest.raises(InputError, match=r"needs mwparserfromhell.*pip install -e \.\[kb\]"):
+    with pytest.raises(InputError, match=r"mwparserfromhell needs the extra 'kb'; run: pip install 'fence_nb\[kb\]'"):
         build_from(tmp_path / "w.xml", tmp_path / "kb.db")
 
 
