@@ -42,8 +42,8 @@ def said(text: str) -> list[dict]:
 @pytest.fixture(scope="module")
 def serve():
     "Starts `transformers serve` for a model folder on loopback; gives its address."
-    for needed in ("fastapi", "uvicorn", "openai"):
-        pytest.importorskip(needed, reason="needs the dev extra: pip install -e .[dev]")
+    for module in ("fastapi", "uvicorn", "openai"):
+        pytest.importorskip(module, reason="needs the extra 'dev'; run: pip install 'fence_nb[dev]'")
     servers = {}
 
     def start(model) -> str:
