@@ -71,27 +71,22 @@ def test_sweeps_as_told():
     def facts(*arms: str) -> str:
         return ", ".join(f"{found['sweeps'][a]['facts_pct']:.1f}" for a in arms)
 
-    def bacc(*names: str) -> list[str]:
-        return [f"{found['evaluator_sweeps'][n]['bacc']:.1f}" for n in names]
+    def bacc(*names: str) -> str:
+        return ", ".join(f"{found['evaluator_sweeps'][n]['bacc']:.1f}" for n in names)
 
-    told = next(line for line in page_text("00_study").splitlines() if "mini-sweeps`, seed 0" in line)
-    one, two, three = (f"{found['sweeps'][f'fence@rounds={n}']['facts_pct']:.1f}" for n in (1, 2, 3))
+    rows = {line for line in page_text("00_study").splitlines() if line.startswith("| ")}
+    rounds = [f"fence@rounds={n}" for n in (1, 2, 3)]
+    top = [f"fence@top_k={k}+rounds=3" for k in (1, 5)]
+    candidates = [f"fence@n_candidates={n}+rounds=3" for n in (2, 3)]
+    prompts = [f"fence@n_prompts={n}+rounds=3" for n in (70, 140)]
+    assert f"| rounds of revision | 1, 2, 3 | {facts(*rounds)} |" in rows
+    assert len({facts(f"fence@rounds={n}") for n in (3, 4, 5, 6)}) == 1, "more than three rounds change nothing"
+    best = facts(top[0], "fence@rounds=3", top[1])
+    assert f"| k, how many of the best answers may be preferred | 1, 3, 5 | {best} |" in rows
+    assert f"| candidates for each prompt | 2, 3, 5 | {facts(*candidates, 'fence@rounds=3')} |" in rows
+    assert f"| training prompts | 70, 140, 280 | {facts(*prompts, 'fence@rounds=3')} |" in rows
     assert (
-        f"gives {one} % facts, two {two}, three {three}," in told
-        and len({facts(f"fence@rounds={n}") for n in (3, 4, 5, 6)}) == 1
+        f"| human-judged claims | 750, 1,500, 3,000 | {bacc('full@claims=750', 'full@claims=1500', 'full')} |" in rows
     )
-    assert f"k = 1, 3, 5 gives {facts('fence@top_k=1+rounds=3', 'fence@rounds=3', 'fence@top_k=5+rounds=3')};" in told
-    assert (
-        f"five candidates {facts('fence@n_candidates=2+rounds=3', 'fence@n_candidates=3+rounds=3', 'fence@rounds=3')};"
-        in told
-    )
-    assert (
-        f"280 prompts {facts('fence@n_prompts=70+rounds=3', 'fence@n_prompts=140+rounds=3', 'fence@rounds=3')}," in told
-    )
-    assert f"accuracy is {', '.join(bacc('full@claims=750', 'full@claims=1500', 'full'))} with" in told
-    assert (
-        "documents {}, with half of them {}. Half of the critiques are worth nothing ({} against {})".format(
-            *bacc("full@tools=0", "full@tools=0.5", "full@critiques=0.5", "full")
-        )
-        in told
-    )
+    assert f"| share of the tool documents | 0, half, all | {bacc('full@tools=0', 'full@tools=0.5', 'full')} |" in rows
+    assert f"| share of the critiques | half, all | {bacc('full@critiques=0.5', 'full')} |" in rows
