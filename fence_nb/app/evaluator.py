@@ -44,8 +44,9 @@ from ..core.work import chunk_work
 from ..corpora.registry import SOURCES
 from ..corpora.splits import split_groups
 from ..domains.domain import open_domain
+from ..domains.services import judge_options
 from ..evidence.tools import Toolbox
-from ..judging.cross_encoder import CrossEncoderJudge, load_reading, save_reading, train_cross_encoder
+from ..judging.cross_encoder import CrossEncoderJudge, load_reading, logistic, save_reading, train_cross_encoder
 from ..judging.judges import open_judge
 from ..judging.prompts import prompt_set
 from ..models.train import TrainArgs, train_sft
@@ -53,7 +54,6 @@ from ..results.cards import data_card, model_card
 from ..results.figures import calibration_pictures, plot_reliability
 from ..results.scores import judge_summary, measure
 from ..results.statistics import bootstrap_ci
-from .components import judge_options
 from .runs import Stage
 
 # %% ../../nbs/app/02_evaluator.ipynb #9fb0071c
@@ -233,10 +233,6 @@ def kept_apart(
     return split_groups(train, 0.12, p.seed)
 
 # %% ../../nbs/app/02_evaluator.ipynb #dd35af41
-def _logistic(log_odds_values: np.ndarray) -> list[float]:
-    return [float(1 / (1 + np.exp(-z))) for z in log_odds_values]
-
-
 def calibrate_fast_judge(
     folder: PathLike,  # of a cross-encoder
     held: list[JudgedClaim],  # claims that it was not trained on
@@ -244,12 +240,12 @@ def calibrate_fast_judge(
     "Fit the weight of shared words, the temperature and the threshold, and keep them in the folder."
     probs = CrossEncoderJudge(folder).score([(e.claim, e.documents) for e in held], progress=True)
     weight, centre = fit_overlap(probs, held)
-    mixed = np.array(log_odds(probs) + weight * (np.array(word_overlap(held)) - centre))
-    temperature = fit_temperature(_logistic(mixed), [e.supported for e in held])
+    mixed = log_odds(probs) + weight * (np.array(word_overlap(held)) - centre)
+    temperature = fit_temperature([logistic(score) for score in mixed], [e.supported for e in held])
     reading = replace(
         load_reading(folder),
         temperature=temperature,
-        threshold=tune_threshold(held, _logistic(mixed / temperature)),
+        threshold=tune_threshold(held, [logistic(score) for score in mixed / temperature]),
         held=len(held),
         overlap=weight,
         centre=centre,

@@ -45,7 +45,7 @@ from ..core.text import sentence_spans
 from ..core.work import chunk_work
 from ..corpora.prompts import truthfulqa
 from ..domains.domain import GoldScorer, open_domain, open_toolbox
-from ..domains.services import open_model
+from ..domains.services import open_evaluator, open_model
 from ..evidence.tools import Toolbox
 from ..fence.preferences import TrainingSet
 from ..fence.revise import SelfJudge, revise_responses
@@ -59,7 +59,6 @@ from ..models.train import TrainArgs
 from ..models.trainers import TRAINERS
 from ..results.cards import data_card, model_card
 from ..results.scores import choice_figures, facts_by_group, facts_summary, shorter_control, truth_figures
-from .components import open_evaluator
 from .evaluator import base_path, card_values, training_options
 from .runs import Stage
 
@@ -353,10 +352,11 @@ def assessor_of(
     evaluator: str,  # folder
     tools: PathLike,  # folder of `open_toolbox`
     probs: bool = True,
+    splitter: LanguageModel | None = None,  # the model in `base`, where it is open already
 ) -> Assessor:
     "Evaluator and tools as a judge of new answers: in GRPO, and at the end for real models."
     return Assessor(
-        open_model(p, base),
+        splitter or open_model(p, base),
         open_domain(p).teacher(),
         open_toolbox(p, tools),
         open_evaluator(p, evaluator, probs=probs),
@@ -370,11 +370,12 @@ def final_scorer(
 ) -> GoldScorer:
     "Who scores at the end: the domain, where it knows the truth, else the evaluator with its tools."
     base = base_path(stage.input("r0_base", "base.json"))
-    domain = open_domain(stage.p)
-    if domain.gold_scorer(None) is not None:
-        return domain.gold_scorer(open_model(stage.p, base))
+    splitter = open_model(stage.p, base)
+    scorer = open_domain(stage.p).gold_scorer(splitter)
+    if scorer is not None:
+        return scorer
     evaluator = str(stage.input("r2_evaluator", "full"))
-    return assessor_of(stage.p, base, evaluator, stage.input("r0_base", "tools"))
+    return assessor_of(stage.p, base, evaluator, stage.input("r0_base", "tools"), splitter=splitter)
 
 # %% ../../nbs/app/03_generator.ipynb #eb4a2fc9
 class AnswerLabels(NamedTuple):

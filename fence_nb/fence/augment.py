@@ -12,11 +12,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ..core.records import Claim, Document, EvaluatorRow, Failure, InputError, JudgedClaim, Label
 from ..evidence.tools import Toolbox
 from ..judging.assess import fetch_evidence
+from ..judging.judge import LanguageModel
 from ..judging.prompts import VERDICT, Prompts, VerdictError, judge_prompt, parse_verdict, text_of, verdict
 
 # %% ../../nbs/fence/00_augment.ipynb #1a0f0005
@@ -40,7 +41,7 @@ def _read_samples(replies: list) -> tuple[list[TeacherVerdict], list[str]]:
 
 # %% ../../nbs/fence/00_augment.ipynb #b486cfea
 def sample_verdicts(
-    teacher: Any,  # the larger language model
+    teacher: LanguageModel,  # the larger one
     examples: list[JudgedClaim],  # with the documents that it is to read
     prompts: Prompts,
     n: int,  # samples of each
@@ -140,7 +141,7 @@ def _verdict_row(
 
 # %% ../../nbs/fence/00_augment.ipynb #c693a7a0
 def augment_critiques(
-    teacher: Any,  # the larger language model
+    teacher: LanguageModel,  # the larger one
     examples: list[JudgedClaim],
     prompts: Prompts,
     n: int = 10,
@@ -168,7 +169,7 @@ def _majority_agrees(example: JudgedClaim, samples: list[TeacherVerdict]) -> boo
 
 # %% ../../nbs/fence/00_augment.ipynb #897e65ba
 def augment_sources(
-    teacher: Any,  # the larger language model: it writes tool calls and judges
+    teacher: LanguageModel,  # the larger one: it writes tool calls and judges
     toolbox: Toolbox,
     examples: list[JudgedClaim],
     prompts: Prompts,

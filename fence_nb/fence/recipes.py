@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BASELINES', 'RECIPES', 'SFT', 'DPO', 'KTO', 'GRPO', 'OBJECTIVES', 'TARGET_SETTINGS', 'PAIR_SETTINGS', 'BASE_ARM',
            'SHORTER_ARM', 'SILENT_ARM', 'CONTROL_ARMS', 'MAIN_RECIPE', 'Recipe', 'ArmData', 'needs_nothing',
-           'no_extras', 'Objective', 'evenly_spaced', 'arm_settings', 'Arm', 'arm_of', 'arms_of', 'main_arm',
-           'after_rounds', 'arm_data']
+           'no_extras', 'writes_nothing', 'Objective', 'evenly_spaced', 'arm_settings', 'Arm', 'arm_of', 'arms_of',
+           'main_arm', 'after_rounds', 'arm_data']
 
 # %% ../../nbs/fence/04_recipes.ipynb #63774c91
 from collections.abc import Callable, Iterable, Mapping
@@ -162,6 +162,11 @@ def no_extras(data: ArmData, p: Profile) -> dict[str, Any]:
     return {}
 
 
+def writes_nothing(p: Profile) -> int:
+    "Training reads what is there."
+    return 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     "One way to train a generator from judged answers. The trainer of the same name stands in `TRAINERS`."
@@ -169,6 +174,8 @@ class Objective:
     rows: Callable[[ArmData, Profile], list[dict]]  # in the form that TRL documents
     args: Callable[[Profile], dict[str, Any]]  # fields of `TrainArgs` that the profile decides
     settings: tuple[str, ...]  # what it reads; an arm may have its own
+    answers_read: Callable[[Profile], float]  # by the trainer, all epochs together: for an estimate
+    answers_written: Callable[[Profile], int] = writes_nothing  # while it trains; each is split and judged
     extras: Callable[[ArmData, Profile], dict[str, Any]] = no_extras  # further arguments of its trainer
     needs: Callable[[Profile], set[str]] = needs_nothing  # of: judgments, assessor
 
@@ -181,7 +188,16 @@ def _sft_args(p: Profile) -> dict[str, Any]:
     return {"lr": p.sft_lr, "epochs": p.sft_epochs, "batch": p.sft_batch}
 
 
-SFT = Objective(rows=_sft_rows, args=_sft_args, settings=("sft_lr", "sft_epochs", "sft_batch"))
+def _targets_read(p: Profile) -> float:
+    return p.n_prompts * p.top_k * p.sft_epochs
+
+
+SFT = Objective(
+    rows=_sft_rows,
+    args=_sft_args,
+    settings=("sft_lr", "sft_epochs", "sft_batch"),
+    answers_read=_targets_read,
+)
 
 # %% ../../nbs/fence/04_recipes.ipynb #5e1a000b
 def _dpo_rows(data: ArmData, p: Profile) -> list[dict]:
@@ -205,13 +221,26 @@ def _mask_needs(p: Profile) -> set[str]:
     return {"judgments"} if p.mask_true else set()
 
 
+def _pairs_read(p: Profile) -> float:
+    "Each pair is two answers, and two models read them: the one that learns and the one it starts from."
+    n, k = p.n_candidates, p.top_k  # with their revisions, 2n answers are ranked
+    all_pairs = n * (2 * n - 1) - (2 * n - k) * (2 * n - k - 1) // 2
+    return 4 * p.n_prompts * (p.max_pairs or all_pairs) * p.dpo_epochs
+
+
 DPO = Objective(
     rows=_dpo_rows,
     args=_dpo_args,
     settings=("dpo_loss", "dpo_lr", "dpo_beta", "dpo_sft_weight", "dpo_epochs", "dpo_batch", "mask_true"),
+    answers_read=_pairs_read,
     needs=_mask_needs,
 )
-KTO = Objective(rows=_kto_rows, args=_kto_args, settings=("dpo_lr", "dpo_beta", "dpo_epochs", "dpo_batch"))
+KTO = Objective(
+    rows=_kto_rows,
+    args=_kto_args,
+    settings=("dpo_lr", "dpo_beta", "dpo_epochs", "dpo_batch"),
+    answers_read=_pairs_read,
+)
 
 # %% ../../nbs/fence/04_recipes.ipynb #2a77e1de
 def evenly_spaced(
@@ -255,10 +284,16 @@ def _grpo_needs(p: Profile) -> set[str]:
     return {"judgments", "assessor"}
 
 
+def _answers_sampled(p: Profile) -> int:
+    return p.grpo_steps * p.dpo_batch * p.grpo_samples
+
+
 GRPO = Objective(
     rows=_grpo_rows,
     args=_grpo_args,
     settings=("dpo_batch", "grpo_lr", "grpo_steps", "grpo_samples", "grpo_rewards"),
+    answers_read=_answers_sampled,
+    answers_written=_answers_sampled,
     extras=_grpo_extras,
     needs=_grpo_needs,
 )

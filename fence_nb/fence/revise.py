@@ -9,16 +9,17 @@ __all__ = ['Action', 'Policy', 'ask_knowledge', 'SelfJudge', 'decide', 'ClaimAct
 # %% ../../nbs/fence/01_revise.ipynb #696e1b28
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from ..core.records import Claim, Document, Failure, Judgment, Label, Response, Revision
 from ..core.text import sentence_spans
 from ..judging.assess import Assessor
+from ..judging.judge import LanguageModel
 from ..judging.prompts import Prompts, VerdictError, ask, parse_factual, text_of
 
 # %% ../../nbs/fence/01_revise.ipynb #540785bc
 def ask_knowledge(
-    generator: Any,  # a language model
+    generator: LanguageModel,
     claims: list[Claim],
     prompts: Prompts,
     memo: dict[str, str] | None = None,  # text of a claim -> answer, shared between calls
@@ -50,7 +51,7 @@ class SelfJudge:
 
     def __init__(
         self,
-        lm: Any,  # a language model
+        lm: LanguageModel,  # the generator
         prompts: Prompts,
     ):
         self.lm = lm
@@ -162,7 +163,7 @@ def _is_guess(job: SentenceJob) -> bool:
     return not job.kinds <= {"keep"} and job.kinds != {"remove"} and not _has_critique(job)
 
 # %% ../../nbs/fence/01_revise.ipynb #2b0e000c
-def _answer_once(generator: Any, questions: list[list[dict]], max_new_tokens: int) -> list[str]:
+def _answer_once(generator: LanguageModel, questions: list[list[dict]], max_new_tokens: int) -> list[str]:
     "Replies in order; equal questions are asked once."
     unique = {q[-1]["content"]: q for q in questions}
     if not unique:
@@ -172,7 +173,7 @@ def _answer_once(generator: Any, questions: list[list[dict]], max_new_tokens: in
     return [" ".join(text_by_question[q[-1]["content"]].split()) for q in questions]
 
 
-def _guess_again(generator: Any, jobs: list[SentenceJob], max_new_tokens: int) -> list[str]:
+def _guess_again(generator: LanguageModel, jobs: list[SentenceJob], max_new_tokens: int) -> list[str]:
     "The first sentence of a new continuation; the old one where there is none."
     if not jobs:
         return []
@@ -186,7 +187,7 @@ def _guess_again(generator: Any, jobs: list[SentenceJob], max_new_tokens: int) -
 
 # %% ../../nbs/fence/01_revise.ipynb #51d4a583
 def rewrite_sentences(
-    generator: Any,  # a language model
+    generator: LanguageModel,
     jobs: list[SentenceJob],
     prompts: Prompts,
     removal: str = "drop",  # drop | hedge
@@ -321,7 +322,9 @@ def _apply(
     return replace(draft, text=head, approved=len(head), finished=not rest), revisions
 
 # %% ../../nbs/fence/01_revise.ipynb #2b0e0015
-def _continue(generator: Any, drafts: list[_Draft], temperature: float, max_new_tokens: int, seed: int) -> list[_Draft]:
+def _continue(
+    generator: LanguageModel, drafts: list[_Draft], temperature: float, max_new_tokens: int, seed: int
+) -> list[_Draft]:
     "Drafts that are not finished go on from their revised text."
     unfinished = [d for d in drafts if not d.finished]
     if not unfinished:
@@ -349,7 +352,7 @@ class Revised:
 class _Reviser:
     "The models and settings of a revision, and what it has recorded so far."
 
-    def __init__(self, generator: Any, assess: Assessor, policy: Policy, removal: str):
+    def __init__(self, generator: LanguageModel, assess: Assessor, policy: Policy, removal: str):
         self.generator, self.assess = generator, assess
         self.policy, self.removal = policy, removal
         self.drafts_between: list[Response] = []
@@ -396,7 +399,7 @@ class _Reviser:
 
 # %% ../../nbs/fence/01_revise.ipynb #2b0e0017
 def revise_responses(
-    generator: Any,  # the language model whose response is revised: it is asked, rewrites and continues
+    generator: LanguageModel,  # whose response is revised: it is asked, rewrites and continues
     responses: list[Response],
     assess: Assessor,  # splits, fetches, judges
     rounds: int = 3,

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['READING_FILE', 'resolve_base', 'Reading', 'save_reading', 'load_reading', 'train_cross_encoder', 'is_cross_encoder',
-           'CrossEncoder', 'CrossEncoderJudge']
+           'logistic', 'CrossEncoder', 'CrossEncoderJudge']
 
 # %% ../../nbs/judging/05_cross_encoder.ipynb #f82cfaf1
 import importlib.util
@@ -253,6 +253,15 @@ def is_cross_encoder(
         ) from None
     return any(str(name).endswith("ForSequenceClassification") for name in architectures)
 
+# %% ../../nbs/judging/05_cross_encoder.ipynb #5c0e0002
+def logistic(
+    score: float,  # log-odds
+) -> float:  # between 0 and 1
+    "A score as a probability, with no overflow however large it is."
+    if score > 0:
+        return 1 / (1 + math.exp(-score))
+    return math.exp(score) / (1 + math.exp(score))
+
 # %% ../../nbs/judging/05_cross_encoder.ipynb #09a6dad0
 def _keep_head_whole(model: Any) -> None:
     "The last layer answers in 32 bits, whatever the layers before it do: a score of 16 has steps that one can see."
@@ -265,10 +274,6 @@ def _keep_head_whole(model: Any) -> None:
 
     linear_layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
     linear_layers[-1].register_forward_hook(answer_again)
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > 0 else math.exp(x) / (1 + math.exp(x))
 
 
 def _parts_by_length(lengths: list[int], tokens: int) -> list[list[int]]:
@@ -390,7 +395,7 @@ class CrossEncoderJudge(CrossEncoder):
             return math.nan
         share = max(word_share(claim, document.text) for document in documents)
         score = max(logits) + self.reading.overlap * (share - self.reading.centre)
-        return _sigmoid(score / self.reading.temperature)
+        return logistic(score / self.reading.temperature)
 
     def read(
         self,

@@ -431,8 +431,8 @@ def test_doctor_names_what_is_here(capsys):
     )
 )
 def test_no_input_breaks_the_reader(tmp_path, content):
-    from fence_nb.app.commands import ClaimRow, ResponseRow, read_rows
     from fence_nb.core.records import InputError
+    from fence_nb.core.rows import ClaimRow, ResponseRow, read_rows
 
     path = tmp_path / "x.jsonl"
     path.write_bytes(content)

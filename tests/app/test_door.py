@@ -160,3 +160,23 @@ def test_a_document_without_text_is_named():
         f.judge("She won.", documents=[{"title": "Ada"}], model=example_lm())
     with pytest.raises(InputError, match="document:1: field 'text'"):
         f.score("She won.", documents=[{"title": "Ada"}], model=example_lm())
+
+
+def test_common_options_stand_in_one_place():
+    "The three functions show the fields of `WorkOptions` as their own parameters, with their meanings."
+    from dataclasses import fields
+    from inspect import signature
+
+    from fastcore.docments import docments
+
+    from fence_nb.app.door import WorkOptions
+
+    common = {field.name: field.default for field in fields(WorkOptions)}
+    for work, but in ((f.judge, set()), (f.score, set()), (f.revise, {"critiques"})):
+        parameters = signature(work).parameters
+        assert {k: parameters[k].default for k in common if k in parameters} == {
+            k: common[k] for k in common if k not in but
+        }
+        assert "kwargs" not in parameters and all(docments(work)[k] for k in common if k not in but)
+    with pytest.raises(TypeError, match="promts"):
+        f.judge("Ada studied law.", [PAGE], model=example_lm(), promts="terse")

@@ -1,16 +1,18 @@
 "The dry run: everything a profile names is looked at, what is missing is said, and nothing is started."
 
 import re
+from dataclasses import replace
 
 import pytest
 from conftest import ROOT, fence
 
-from fence_nb.app.plan import ASSUMED, dry_run, gpu_hours, needs, work_of
+from fence_nb.app.plan import assumed, dry_run, estimate_calls, gpu_hours, requirements_of
 from fence_nb.core.records import Document, InputError
 from fence_nb.core.settings import load_profile
 from fence_nb.domains.services import try_opening
 from fence_nb.evidence.graph import build_triples
 from fence_nb.evidence.kb import build_kb
+from fence_nb.fence.recipes import OBJECTIVES
 
 KEYS = ("BRAVE_API_KEY", "FENCE_CONTACT", "HF_TOKEN", "OPENAI_API_KEY", "GOOGLE_API_KEY")
 
@@ -82,14 +84,14 @@ def test_what_is_here_is_not_missing(tmp_path, bare, endpoint):
             model_prices="stand-in=1/2",
         ),
     )
-    found = {n.what: n for n in needs(p)}
+    found = {n.what: n for n in requirements_of(p)}
     assert {k for k, n in found.items() if n.state == "missing"} <= {"corpora", "gpu", "unsloth"}
     assert "mturk_cnndm.jsonl" in found["corpora"].todo and "fence data fetch qags" in found["corpora"].todo
     words, ready = dry_run(p)
     assert not ready and "USD at the price in model_prices" in words
     found = {
         n.what: n
-        for n in needs(
+        for n in requirements_of(
             load_profile(
                 "llama3-8b",
                 {
@@ -114,25 +116,31 @@ def test_a_miniature_needs_nothing(bare):
     assert ready and "Nothing is missing" in words
 
 
-def test_work_is_arithmetic():
+def test_estimates_are_arithmetic():
     p = load_profile("llama3-8b")
-    work = list(work_of(p, 1000, 300))
-    a = {k: v for k, (v, _) in ASSUMED.items()}
-    critiques = work[0]
-    assert (critiques.who, critiques.calls, critiques.written) == (
-        "teacher",
-        1000,
-        1000 * p.n_critiques * a["critique"],
-    )
-    assert gpu_hours(critiques) == pytest.approx(
-        (critiques.read / a["read_8b"] + critiques.written / a["write_8b"]) / 3600 * a["larger"]
-    )
-    doubled = list(work_of(p, 2000, 300))
-    assert sum(w.calls for w in doubled if w.stage == "r1") == 2 * sum(w.calls for w in work if w.stage == "r1")
-    assert (
-        sum(w.calls for w in work if w.who == "tools" and w.stage == "r4")
-        == p.n_prompts * p.n_candidates * a["claims"] * a["tool_calls"] * 3
-    ), "candidates and two policies"
+    estimates = estimate_calls(p, 1000, 300)
+    critiques = estimates[0]
+    assert (critiques.who, critiques.calls) == ("teacher", 1000)
+    assert critiques.written == 1000 * p.n_critiques * assumed("critique")
+    seconds = critiques.read / assumed("read_8b") + critiques.written / assumed("write_8b")
+    assert gpu_hours(critiques) == pytest.approx(seconds / 3600 * assumed("larger"))
+
+    def calls(estimates, **values):
+        return sum(e.calls for e in estimates if all(getattr(e, name) == value for name, value in values.items()))
+
+    assert calls(estimate_calls(p, 2000, 300), stage="r1") == 2 * calls(estimates, stage="r1")
+    of_one_pass = p.n_prompts * p.n_candidates * assumed("claims") * assumed("tool_calls")
+    assert calls(estimates, stage="r4", who="tools") == 3 * of_one_pass, "candidates and two policies"
+
+
+def test_an_objective_says_what_its_training_costs(monkeypatch):
+    "A new one is a row of `OBJECTIVES`; the estimate follows."
+    new = replace(OBJECTIVES["dpo"], answers_read=lambda p: 7, answers_written=lambda p: 5)
+    monkeypatch.setitem(OBJECTIVES, "dpo", new)
+    p = load_profile("llama3-8b", {"arms": "facttune"})
+    of_training = [estimate for estimate in estimate_calls(p, 1000, 300) if estimate.stage == "r5"]
+    assert of_training[0].read == 7 * (assumed("question") + p.max_new_tokens)
+    assert of_training[-1].calls == 5 * assumed("claims")
 
 
 def test_a_message_does_not_repeat_the_setting():
