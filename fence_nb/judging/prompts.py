@@ -4,18 +4,22 @@
 
 # %% auto #0
 __all__ = ['TERSE', 'FULL', 'VERDICT', 'neutral', 'fill', 'Prompts', 'prompt_set', 'ask', 'show_documents', 'judge_prompt',
-           'VerdictError', 'text_of', 'parse_verdict', 'verdict', 'parse_claims', 'parse_factual', 'tools_prompt',
-           'parse_tool_calls']
+           'VerdictError', 'text_of', 'bare_reply', 'MissingLabel', 'parse_verdict', 'verdict', 'parse_claims',
+           'parse_factual', 'tools_prompt', 'parse_tool_calls']
 
 # %% ../../nbs/judging/00_prompts.ipynb #319f59ed
+import json
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from ..core.records import Document, FailureReason, InputError, Label
+from ..core.text import sentence_spans
 from ..evidence.tools import ToolCall
-from ..models.interface import Conversation, Form, Reply
+from ..models.interface import Conversation, Form, Reply, read_reply
 
 # %% ../../nbs/judging/00_prompts.ipynb #e88c75f3
 _LABELS = ", ".join(label.value for label in Label)
@@ -171,19 +175,159 @@ def text_of(
         raise VerdictError(reply.problem, reply.reason)
     return reply.text
 
+# %% ../../nbs/judging/00_prompts.ipynb #0c8f7ba1
+_FENCED = re.compile(r"(?:```|~~~)[^\S\n]*[\w+-]*[^\S\n]*\n(.*?)\n?[^\S\n]*(?:```|~~~)", re.S)
+
+
+def bare_reply(
+    reply: str,  # as a model wrote it
+) -> str:  # what it says
+    "A reply without what models wrap around it: thoughts, end tokens, one code fence, Windows line ends."
+    text = "\n".join(read_reply(reply).text.splitlines())
+    text = textwrap.dedent(text).strip()
+    fenced = _FENCED.fullmatch(text)
+    return textwrap.dedent(fenced[1]).strip() if fenced else text
+
+
+def _json_in(text: str) -> Any:  # None: there is none
+    "The JSON object or list that a reply is, or that stands in its only code fence."
+    fenced = _FENCED.findall(text)
+    for candidate in [text, *(fenced if len(fenced) == 1 else [])]:
+        candidate = candidate.strip()
+        if candidate.startswith(("{", "[")):
+            try:
+                return json.loads(candidate)
+            except ValueError:
+                continue
+    return None
+
+
+def _field(parts: dict, names: Iterable[str]) -> Any:  # None: it has none of them
+    "The first field of that name, in whatever case."
+    by_name = {str(name).lower(): value for name, value in parts.items()}
+    return next((by_name[name] for name in names if name in by_name), None)
+
 # %% ../../nbs/judging/00_prompts.ipynb #dbec9a79
+class MissingLabel(VerdictError):
+    "A critique that ends without one of the three labels."
+
+
+_ONE = re.compile(rf"[^\w\n]*({_WORDS})\b(.*)", re.I)
+_MARKER = re.compile(
+    r"[^\w\n]*(?:(?:so|thus|therefore|hence|my|the)\b[\s,]*)*(?P<final>(?:final|overall)\s+)?"
+    r"(?:label|verdict)\b(?P<tail>.*)",
+    re.I,
+)
+_TURN = re.compile(
+    r"(?:^|[.!?;\n(])\W*(?:wait|however|but|actually|hmm|no|on second thought|correction|sorry|let me|rather)\b", re.I
+)
+_HALF = re.compile(r"\A\s*\?|\b(?:partly|partially|in part|mostly|or)\b|/", re.I)
+
+
+@dataclass(frozen=True)
+class _LabelLine:
+    "Where a reply names a label."
+
+    before: str  # what stands in front of it
+    label: Label | None  # None: no label, or more than one
+    final: bool  # it is called the final one
+    reason: str  # the rest of its line
+
+
+def _label_after(text: str) -> tuple[Label | None, str]:
+    "The one label that a text begins with, and a reason after it."
+    match = _ONE.match(re.sub(r"\\\w+\{|is\b", "", text, count=2))
+    if not match:
+        return None, ""
+    label, rest = Label(match[1].capitalize()), match[2]
+    others = {word.capitalize() for word in re.findall(rf"\b({_WORDS})\b", rest, re.I)} - {label.value}
+    has_reason = re.match(r"\W*$|[^\w\s]|\s+[^\w\s]|\s+(?:because|since|as|by the documents?)\b", rest, re.I)
+    if others or not has_reason or _HALF.search(rest):
+        return None, ""
+    return label, rest if re.search(r"\w", rest) else ""
+
+
+def _label_lines(lines: list[str]) -> dict[int, _LabelLine]:
+    "The lines that name a label, or should."
+    found = {}
+    for number, line in enumerate(lines):
+        cut = next((m.end() for m in re.finditer(r"[.!?:]\s+(?=\W*(?:final )?(?:label|verdict)\b\W*:)", line, re.I)), 0)
+        match = _MARKER.match(line[cut:])
+        if not match:
+            continue
+        tail = match["tail"]
+        if not re.search(r"\w", tail) and number + 1 < len(lines):  # the label has a line of its own
+            tail = next((x for x in lines[number + 1 :] if x.strip()), "")
+        label, reason = _label_after(tail)
+        if label or re.match(r"\W*:", match["tail"]):
+            found[number] = _LabelLine(line[:cut].rstrip(), label, bool(match["final"]), reason)
+    return found
+
+
+def _json_verdict(parts: Any) -> tuple[str, Label] | None:
+    if not isinstance(parts, dict):
+        return None
+    word = _field(parts, ("label", "verdict"))
+    critique = _field(parts, ("critique", "reason", "reasoning", "explanation"))
+    match = re.fullmatch(rf"\W*({_WORDS})\W*", word, re.I) if isinstance(word, str) else None
+    return (str(critique or "").strip(), Label(match[1].capitalize())) if match else None
+
+
+def _compete(one: str, other: str) -> VerdictError:
+    return VerdictError(f"two labels compete: {one[:40]!r} and {other[:40]!r}")
+
+
+def _chosen(lines: list[str], label_lines: dict[int, _LabelLine]) -> int:
+    "Number of the line whose label counts. Raises: `VerdictError` where two compete."
+    numbers = list(label_lines)
+    final = [number for number in numbers if label_lines[number].final]
+    chosen = final[-1] if final else numbers[-1]
+    rivals = [n for n in numbers if n >= chosen] if final else numbers
+    for number in rivals:
+        if label_lines[number].label is not label_lines[chosen].label or not label_lines[number].label:
+            raise _compete(lines[number], lines[chosen])
+    return chosen
+
+
 def parse_verdict(
     reply: str,  # what the judge wrote
 ) -> tuple[str, Label]:  # critique, label
     """Critique and label of a judge's reply.
 
-    Raises: `VerdictError` when the last line is not `Label: ` and one of the three words.
+    Raises: `MissingLabel` when no line is `Label: ` and one of the three words, `VerdictError` when two compete.
     """
-    head, _, last = reply.strip().rpartition("\n")
-    match = re.fullmatch(rf"\W*Label:?\W*({_WORDS})\W*", last.strip(), re.I)
-    if not match:
-        raise VerdictError(f"the last line is {last[:60]!r}, expected 'Label: ' and one of {_LABELS}")
-    return head.strip(), Label(match[1].capitalize())
+    text = bare_reply(reply)
+    from_json = _json_verdict(_json_in(text))
+    if from_json:
+        return from_json
+    lines = text.split("\n")
+    label_lines = _label_lines(lines)
+    if not any(line.label for line in label_lines.values()):
+        return _bare_label(lines)
+    number = _chosen(lines, label_lines)
+    chosen = label_lines[number]
+    after = "\n".join(line for k, line in enumerate(lines[number + 1 :], number + 1) if k not in label_lines).strip()
+    if re.fullmatch(rf"\W*{chosen.label.value}\W*", after, re.I):
+        after = ""  # the label's own line
+    others = {word.capitalize() for word in re.findall(rf"\b({_WORDS})\b", after, re.I)} - {chosen.label.value}
+    if others or _TURN.search(after):
+        raise _compete(lines[number], after)
+    head = [line for k, line in enumerate(lines[:number]) if k not in label_lines]
+    reason = "" if not chosen.reason else lines[number].strip()
+    parts = ["\n".join(head).strip(), chosen.before, after]
+    critique = "\n".join(part for part in parts if part)
+    return critique or reason, chosen.label
+
+
+def _bare_label(lines: list[str]) -> tuple[str, Label]:
+    "A verdict whose last line is the label alone. Raises: `MissingLabel`."
+    alone = [re.fullmatch(rf"\W*({_WORDS})\W*", line, re.I) for line in lines]
+    labels = {match[1].capitalize() for match in alone if match}
+    if not alone[-1] or not labels:
+        raise MissingLabel(f"the last line is {lines[-1][:60]!r}, expected 'Label: ' and one of {_LABELS}")
+    if len(labels) > 1:
+        raise _compete(*sorted(labels)[:2])
+    return "\n".join(lines[:-1]).strip(), Label(labels.pop())
 
 # %% ../../nbs/judging/00_prompts.ipynb #a78d2d33
 def verdict(
@@ -211,28 +355,194 @@ VERDICT = Form(
 )
 
 # %% ../../nbs/judging/00_prompts.ipynb #6ae6b21d
+_MONTHS = "Jan|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez"
+_CJK = "\u3040-\u30ff\u3400-\u9fff"
+_ITEM = re.compile(
+    rf"(?:[-+*–—]\s+|[-–—](?=[{_CJK}]|[^\W\d_])|[•‣◦·▪●○➤→▶✓✔]\s*|\(?\d{{1,3}}[.)]\s+(?!(?:{_MONTHS})\w*\.?\s+\d)"
+    r"|\(?[a-z]\)\s+|\d{1,3}[、．]\s*|（\d{1,3}）\s*|\W*(?:claim|fact|statement)\s*\d+\W*[:.)]\W*)(?=\S)",
+    re.I,
+)
+_NOTE = re.compile(
+    r"\W*(?:notes?|explanation|reason(?:ing)?|remark|hinweis|anmerkung|nota|remarque|注意?|说明)\W*[:：]", re.I
+)
+_NONE = re.compile(
+    r"\W*(?:(?:there (?:are|is) )?no (?:(?:checkable|factual|verifiable|independent|explicit|specific) )*"
+    r"(?:claims?|facts?|statements?)(?: of fact)?|none|n/?a|not applicable|nil|keine|aucune?|ninguna?|无|沒有|没有)"
+    r"(?:\W*\Z|[.]?\s*[(（\[]|[.;:]\s|\s*[,–—-]\s*(?:it|this|that|the sentence|there|because|since|as|just|only|no)\b"
+    r"|\s+(?:because|since|as|found|here|to (?:extract|check|list|split)|can be|could be|in (?:this|the) sentence)\b)",
+    re.I,
+)
+
+
+@dataclass
+class _Item:
+    "A line of a list, and how deep it stands."
+
+    indent: int
+    text: str
+
+
+def _is_heading(text: str) -> bool:
+    return text.startswith("#") or text.rstrip("*_ ").endswith((":", "："))
+
+
+def _unwrapped(text: str) -> str:
+    "Without emphasis, quotes or a check box around the whole of it."
+    text = re.sub(r"\A\[[ xX]?\]\s+", "", text.strip())
+    text = re.sub(r"\A\W*(?:claim|fact|statement)\s*\d*\s*[:：]\W*(?=\w)", "", text, flags=re.I)
+    for left, right in (("**", "**"), ("__", "__"), ("*", "*"), ("_", "_"), ("`", "`"), ('"', '"'), ("“", "”")):
+        inner = text[len(left) : -len(right)]
+        if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:
+            text = inner.strip()
+    return text
+
+
+def _list_items(text: str) -> list[_Item]:
+    "The items of a list with their wrapped lines. Rulers are none."
+    items: list[_Item] = []
+    is_open = False
+    for line in text.split("\n"):
+        body = line.strip()
+        indent = len(line) - len(line.lstrip())
+        marker = _ITEM.match(body)
+        if marker and re.search(r"\w", body[marker.end() :]):
+            items.append(_Item(indent, body[marker.end() :].strip()))
+            is_open = True
+        elif is_open and re.search(r"\w", body) and (indent > items[-1].indent or body[:1].islower()):
+            items[-1].text += f" {body}"
+        else:
+            is_open = False
+    return items
+
+
+def _nested(items: list[_Item]) -> list[str]:
+    "Texts of items. One that ends with a colon is the beginning of the deeper ones below it, or their heading."
+    texts = []
+    parent: _Item | None = None
+    for item in items:
+        if parent and item.indent <= parent.indent:
+            parent = None
+        text = _unwrapped(item.text)
+        if _is_heading(item.text):
+            parent = item
+        elif parent and text[:1].islower():
+            texts.append(f"{_unwrapped(parent.text).rstrip(':： ')} {text}")
+        else:
+            texts.append(text)
+    return texts
+
+# %% ../../nbs/judging/00_prompts.ipynb #4668fb62
+_CHAT = re.compile(
+    r"\W*(?:sure|okay|ok|certainly|of course|here|below|these|the following|let me|let's|let us|i|i'm|i’m|i'll|i’ll|i've|"
+    r"i’ve|as an|sorry|unfortunately|please|thanks?|thank you|hello|hi|hope|feel free|yes|no|great|good|happy|well|"
+    r"got it|understood|absolutely|gerne|natürlich|hier|klar|sicher|bien sûr|voici|d'accord|claro|aquí|por supuesto)\b"
+    r"|.*\b(?:sentences?|claims?|split|statements?|satz|behauptung(?:en)?|phrases?|affirmations?|afirmacion(?:es)?)\b"
+    r"|\W*(?:好的|当然|以下|这是|抱歉)",
+    re.I,
+)
+
+
+def _is_plain_sentence(line: str) -> bool:
+    "One whole sentence that states something and does not talk about the task."
+    if not re.search(r"[.。．।][\"'”’)\]*]*\Z", line) or _CHAT.match(line):
+        return False
+    long_enough = len(line.split()) >= 3 or len(re.findall(f"[{_CJK}]", line)) >= 4
+    return long_enough and len(sentence_spans(line)) == 1
+
+
+def _json_claims(value: Any) -> list[str] | None:  # None: these are no claims
+    if isinstance(value, dict):
+        inside = _field(value, ("claims", "facts", "statements"))
+        value = inside if isinstance(inside, list) else [value]
+    if not isinstance(value, list):
+        return None
+    texts = [_field(x, ("claim", "fact", "statement", "text")) if isinstance(x, dict) else x for x in value]
+    return [" ".join(x.split()) for x in texts] if all(isinstance(x, str) for x in texts) else None
+
+
+def _plain_claims(text: str) -> list[str] | None:  # None: these are no claims
+    lines = [line.strip() for line in text.split("\n") if re.search(r"\w", line)]
+    lines = [line for line in lines if not _NOTE.match(line) and not (_is_heading(line) and not _CHAT.match(line))]
+    return [_unwrapped(line) for line in lines] if lines and all(map(_is_plain_sentence, lines)) else None
+
+# %% ../../nbs/judging/00_prompts.ipynb #a03a9fbc
 def parse_claims(
     reply: str,  # lines after "- ", or "none"
 ) -> list[str]:  # claims, in order
-    "Claims of a split reply. Raises: `VerdictError` when there is neither a claim nor the word none."
-    lines = [line.strip() for line in reply.strip().splitlines()]
-    claims = [line[1:].strip() for line in lines if line.startswith(("-", "*", "•"))]
-    claims = [claim for claim in claims if claim]
-    if [claim.strip(" .").lower() for claim in claims] == ["none"]:
-        return []
-    if not claims and not re.fullmatch(r"\W*none\W*", reply.strip(), re.I):
+    """Claims of a split reply: a list with markers, numbers or in JSON, or plain sentences.
+
+    Raises: `VerdictError` when there is neither a claim nor the word none.
+    """
+    text = bare_reply(reply)
+    value = _json_in(text)
+    if isinstance(value, (list, dict)):
+        texts = _json_claims(value)
+        has_list = texts is not None
+    else:
+        items = _list_items(text)
+        texts = _nested(items)
+        has_list = bool(texts)
+        if not has_list and not _NONE.match(text):
+            texts = _plain_claims(text)
+    if texts is None:
         raise VerdictError(f"no line starts with '- ' and the reply is not 'none': {reply[:60]!r}")
-    return claims
+    texts = [text for text in texts if re.search(r"\w", text) and not _NOTE.match(text)]
+    if not texts and not has_list and not _NONE.match(text):
+        raise VerdictError(f"no line starts with '- ' and the reply is not 'none': {reply[:60]!r}")
+    return [text for text in texts if not _NONE.match(text)]
 
 # %% ../../nbs/judging/00_prompts.ipynb #6369f11c
+_VIEWS = {
+    "true": r"true|correct|yes|yeah|right",
+    "false": r"not (?:true|correct|right)|isn[’']t (?:true|correct|right)|untrue|false|incorrect|wrong|no|nope",
+    "unknown": r"unknown|unsure|uncertain|not (?:sure|certain|known)|(?:do not|don[’']t|cannot|can[’']t) (?:know|say|tell)"
+    r"|no idea|not enough information",
+}
+_VIEW = re.compile("|".join(rf"(?P<{view}>\b(?:{words})\b)" for view, words in reversed(_VIEWS.items())), re.I)
+_LEAD = re.compile(
+    r"\W*(?:(?:the|my|final|answer|claim|statement|it|this|that|is|as|far|i|am|’m|'m|believe|think|say|would|know|so|s|wait|actually)\b\W*)*",
+    re.I,
+)
+_THREE = re.compile(r"\b(true|false|unknown)\b", re.I)
+
+
+def _views(text: str) -> list[str]:
+    "The views that a text names, in order. A sentence counts when it begins with one."
+    views = []
+    for sentence in re.split(r"(?<=[.!?;])\s+|\n+", text):
+        match = _VIEW.match(sentence, _LEAD.match(sentence).end())
+        if not match or sentence.rstrip().endswith("?"):
+            continue
+        if views and re.search(r"\w", _LEAD.sub("", _VIEW.sub("", sentence))):
+            continue  # the word is part of an explanation
+        views.append(match.lastgroup)
+        rest = sentence[match.end() :]
+        if re.match(r"\W*(?:,|/|\||or|and|and/or)\W*(?:or\W*)?(?:true|false|unknown|no)\b", rest, re.I):
+            views += [m.lastgroup for m in _VIEW.finditer(rest)]
+    return views
+
+
 def parse_factual(
     reply: str,  # true, false or unknown
 ) -> str:  # one of the three, in lower case
-    "The generator's own view of a claim. Raises: `VerdictError` when the reply starts with none of the three words."
-    match = re.match(r"\W*(true|false|unknown)\b", reply, re.I)
-    if not match:
+    """The generator's own view of a claim; yes, no and "not sure" are read as well.
+
+    Raises: `VerdictError` when the reply gives none of the three, or more than one.
+    """
+    text = bare_reply(reply)
+    value = _json_in(text)
+    if isinstance(value, dict):
+        value = _field(value, ("answer", "label", "verdict", "view", "true"))
+        text = str(value) if isinstance(value, (str, bool)) else text
+    views = _views(text)
+    if len(set(views)) != 1 or not _is_first(text):
         raise VerdictError(f"expected true, false or unknown, found {reply[:40]!r}")
-    return match[1].lower()
+    return views[0]
+
+
+def _is_first(text: str) -> bool:
+    "Whether the view stands at the beginning of the text."
+    return bool(_VIEW.match(text, _LEAD.match(text).end()))
 
 # %% ../../nbs/judging/00_prompts.ipynb #df9b4ec2
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -255,13 +565,66 @@ def tools_prompt(
     return ask(prompts.tools, claim=claim, tools=_tools_offered(usages))
 
 # %% ../../nbs/judging/00_prompts.ipynb #a6853504
+_QUOTED = (
+    r"\"((?:[^\"\\\n]|\\.)*)\"",
+    r"“([^”\n]*)”",
+    r"«\s?([^»\n]*?)\s?»",
+    r"„([^“”\n]*)[“”]",
+    r"‘([^\n]*?)’(?=\s*[,)）])",
+    r"'([^\n]*?)'(?=\s*[,)）])",
+    r"`([^`\n]*)`",
+)
+_ARGUMENT = r"(?:\w+\s*[=:]\s*)?(?:" + "|".join(_QUOTED) + ")"
+_QUERY_FIELDS = ("query", "title", "entity", "page", "topic", "q", "claim", "subject")
+
+
+def _unescaped(groups: tuple[str | None, ...]) -> str:
+    text = next((group for group in groups if group is not None), "")
+    return re.sub(r"\\(.)", r"\1", text).strip()
+
+
+def _json_calls(value: Any, names: list[str]) -> list[ToolCall]:
+    "Calls that a model wrote as JSON, as servers know them."
+    calls = []
+    for part in value if isinstance(value, list) else [value]:
+        if not isinstance(part, dict):
+            continue
+        if isinstance(part.get("function"), dict):
+            part = part["function"]
+        name = _field(part, ("tool", "name", "function"))
+        arguments = _field(part, ("arguments", "parameters", "args", "input")) or part
+        if isinstance(arguments, str):
+            arguments = {"query": arguments}
+        if isinstance(arguments, list):
+            arguments = dict(zip(("query", "relation"), arguments, strict=False))
+        query, relation = _field(arguments, _QUERY_FIELDS), _field(arguments, ("relation", "property"))
+        if name in names and isinstance(query, str) and query.strip():
+            calls.append(
+                ToolCall(tool=name, query=query.strip(), relation=relation if isinstance(relation, str) else "")
+            )
+    return calls
+
+
 def parse_tool_calls(
     reply: str,  # one call a line
     names: Iterable[str],  # of the tools that can be asked
 ) -> list[ToolCall]:
-    'Calls such as `kb("...")` and `kg("...", "...")`. Raises: `VerdictError` when there is none.'
-    any_name = "|".join(re.escape(name) for name in names)
-    matches = re.findall(rf'\b({any_name})\(\s*"([^"\n]+)"\s*(?:,\s*"([^"\n]*)"\s*)?\)', reply)
-    if not matches:
+    """Calls such as `kb("...")` and `kg("...", "...")`, in any quotes, with named arguments, or in JSON.
+
+    Raises: `VerdictError` when there is none.
+    """
+    names = list(names)
+    text = bare_reply(reply)
+    value = _json_in(text)
+    calls = _json_calls(value, names) if value is not None else []
+    any_name = "|".join(re.escape(name) for name in names) or r"(?!)"
+    pattern = rf"\b({any_name})[(（]\s*{_ARGUMENT}\s*(?:[,，]\s*{_ARGUMENT}\s*)?[)）]"
+    size = len(_QUOTED)
+    for match in re.finditer(pattern, text) if not calls else ():
+        name, *groups = match.groups()
+        query, relation = _unescaped(groups[:size]), _unescaped(groups[size:])
+        if query:
+            calls.append(ToolCall(tool=name, query=query, relation=relation))
+    if not calls:
         raise VerdictError(f"no tool call found in {reply[:60]!r}")
-    return [ToolCall(tool=name, query=query, relation=relation) for name, query, relation in matches]
+    return calls
