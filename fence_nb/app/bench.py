@@ -207,8 +207,8 @@ def plain_generate(
 
     out = []
     for k in range(0, len(items), batch):
-        ids = lm._ids([judge_prompt(prompts, c.text, docs) for c, docs in items[k : k + batch]])
-        x = lm._pad(ids)
+        ids = lm.encode_prompts([judge_prompt(prompts, c.text, docs) for c, docs in items[k : k + batch]])
+        x = lm.pad_left(ids)
         with torch.inference_mode():
             rows = lm.model.generate(
                 **x, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=lm.tokenizer.pad_token_id

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORM_FIELDS', 'HELLO', 'PROBES', 'BAD_REQUEST', 'ModelRequest', 'Dialect', 'render_prompt', 'request_body',
-           'check_answer', 'read_reply', 'top_tokens', 'weigh_by_first_token', 'Probe', 'remedy_for']
+           'check_answer', 'read_choice', 'top_tokens', 'weigh_by_first_token', 'Probe', 'remedy_for']
 
 # %% ../../nbs/models/01_dialects.ipynb #91000003
 import json
@@ -155,7 +155,7 @@ def _choice_text(choice: dict) -> str:
     return ""
 
 
-def read_reply(
+def read_choice(
     choice: dict,  # one of an answer's `choices`
     request: ModelRequest,  # that it answers
 ) -> Reply:
@@ -235,7 +235,7 @@ def _has_all_replies(choices: list[dict], request: ModelRequest) -> bool:
 
 
 def _says_the_word(choices: list[dict], request: ModelRequest) -> bool:
-    return read_reply(choices[0], request).text.strip() == "fence"
+    return read_choice(choices[0], request).text.strip() == "fence"
 
 
 def _tells_logprobs(choices: list[dict], request: ModelRequest) -> bool:

@@ -25,7 +25,7 @@ from fence_nb.models.dialects import (
     ModelRequest,
     Probe,
     check_answer,
-    read_reply,
+    read_choice,
     remedy_for,
     render_prompt,
     request_body,
@@ -255,7 +255,7 @@ def _replies(self: EndpointLM, request: ModelRequest) -> list[Reply]:  # as many
         request, answer = self._answer(request)
     except CallError as e:
         return [Reply("", False, str(e))] * request.n
-    replies = [read_reply(choice, request) for choice in answer["choices"][: request.n]]
+    replies = [read_choice(choice, request) for choice in answer["choices"][: request.n]]
     missing = Reply("", False, f"{self.name}: {len(replies)} of {request.n} replies came")
     return replies + [missing] * (request.n - len(replies))
 
