@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ from ..core.store import atomic_write, chunks, records_of_kind, run_resumable
 from ..core.text import sentence_spans
 from ..core.work import ChunkWork
 from ..evidence.documents import evidence_toolbox
-from ..evidence.tools import Toolbox
+from ..evidence.tools import Tool, Toolbox
 from ..judging.claims import unsplit_sentences
 from ..judging.prompts import prompt_set
 
@@ -87,6 +87,7 @@ class Judging:
     judge: AnyModel = None  # a trained evaluator
     options: WorkOptions = WorkOptions()
     explain: bool = False  # what is not supported needs a critique
+    tools: tuple[str, ...] = ()  # that are asked beside the documents, each KIND:VALUE
 
     def paths(self) -> list[str]:
         "What it names that lies on this machine."
@@ -97,7 +98,7 @@ class Judging:
         "All of it as text, equal for equal work."
         models = [getattr(model, "name", str(model)) for model in (self.model, self.judge)]
         o = self.options
-        return [*models, o.prompts, f"{o.critiques} {o.probs} {o.fast} {o.band} {self.explain}"]
+        return [*models, o.prompts, f"{o.critiques} {o.probs} {o.fast} {o.band} {self.explain}", *self.tools]
 
 # %% ../../nbs/app/01_door.ipynb #fbee7dc9
 def _open_model(spec: AnyModel) -> Any:
@@ -138,6 +139,13 @@ def _open_judge(judging: Judging, model: Any) -> "Judge":
     return open_judge(model, how, options.fast or "", options.band, judging.explain)
 
 
+def _open_tools(specs: tuple[str, ...]) -> list[Tool]:
+    from fence_nb.domains.services import open_calls, open_tool
+
+    calls = open_calls()
+    return [open_tool(spec, calls) for spec in specs]
+
+
 def open_assessor(
     judging: Judging,
     documents: Rows | Toolbox,  # see `evidence_toolbox`
@@ -147,6 +155,8 @@ def open_assessor(
 
     folder = tempfile.TemporaryDirectory()
     toolbox = evidence_toolbox(documents, folder.name)  # files first: models take long to open
+    if judging.tools:
+        toolbox = toolbox.joined(_open_tools(judging.tools))
     model = _open_model(judging.model)
     if not _can_write(model):
         raise InputError(
@@ -458,6 +468,7 @@ def score(
     answers: Rows,  # texts, rows with topic, prompt and text, records, or a file of JSON lines
     *,
     documents: Rows | Toolbox,  # evidence: texts, rows, a file of JSON lines, or a knowledge base
+    tools: Sequence[str] = (),  # asked beside the documents, each KIND:VALUE, such as search:brave
     model: AnyModel,  # splits answers into claims; a folder, a hub name, a URL with #NAME, or a language model
     judge: AnyModel = None,  # a trained evaluator; default: the model judges, too
     **kwargs: Any,
@@ -466,7 +477,7 @@ def score(
 
     Source: FActScore, with the evaluator of FenCE as judge.
     """
-    judging = Judging(model, judge, WorkOptions(**kwargs))
+    judging = Judging(model, judge, WorkOptions(**kwargs), tools=tuple(tools))
     responses = response_rows(answers)
 
     def open_models() -> tuple:
@@ -567,6 +578,7 @@ def revise(
     answers: Rows,  # rows with topic, prompt and text, records, or a file of JSON lines
     *,
     documents: Rows | Toolbox,  # evidence: texts, rows, a file of JSON lines, or a knowledge base
+    tools: Sequence[str] = (),  # asked beside the documents, each KIND:VALUE, such as search:brave
     model: AnyModel,  # the generator: splits, is asked what it knows, and rewrites
     judge: AnyModel = None,  # a trained evaluator; default: the model judges, too
     rounds: int = 3,  # of revision
@@ -581,7 +593,7 @@ def revise(
     """
     from fence_nb.fence.revise import revise_responses
 
-    judging = Judging(model, judge, WorkOptions(**kwargs), explain=True)
+    judging = Judging(model, judge, WorkOptions(**kwargs), explain=True, tools=tuple(tools))
     responses = response_rows(answers)
     if bare := [r.prompt_id for r in responses if not r.prompt.strip()]:
         raise InputError(f"{bare[0]}: a revision goes on from the prompt; give rows with prompt and text")

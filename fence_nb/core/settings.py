@@ -114,6 +114,7 @@ class Profile(BaseModel):
     search: str  # none, or a row of `search.PROVIDERS`
     search_url: str  # where it lives; empty: at its documented address
     graph: str  # none, wikidata, google, or a file of triples
+    tools: TextList  # further ones, each KIND:VALUE, with the kinds of `services.TOOL_KINDS`
     embedder: str  # ranks documents; none: BM25
     top_documents: PositiveInt  # kept after re-ranking
     cache: str  # recorded calls; empty: calls.db in the run folder

@@ -22,7 +22,7 @@ from ..evidence.kb import KnowledgeBase
 from ..evidence.search import SearchEngine
 from ..evidence.tools import Tool, Toolbox, ToolCall, load_embedder
 from .domain import JudgedSplit, PlainDomain, open_toolbox
-from .services import CONNECTIONS, Requirement, model_requirement, open_tools, try_opening
+from .services import CONNECTIONS, Requirement, model_requirement, open_tool, open_tools, try_opening
 
 # %% ../../nbs/domains/05_open.ipynb #b970209d
 def factscore_claims(
@@ -91,7 +91,7 @@ class OpenDomain(PlainDomain):
             )
         made = (open_toolbox, (p, str(folder)))
         calls = CONNECTIONS.calls(p)
-        tools = open_tools(calls, knowledge_base, p.search, p.search_url, p.place(p.graph))
+        tools = open_tools(calls, knowledge_base, p.search, p.search_url, p.place(p.graph), p.tools, p.place)
         if not tools:
             return Toolbox([], made=made)
         return Toolbox(tools, p.top_documents, load_embedder(p.place(p.embedder)), calls.map, made)
@@ -123,6 +123,7 @@ class OpenDomain(PlainDomain):
             requirements.append(try_opening("search", self.p.search, self._search))
         if self.p.graph != "none":
             requirements.append(try_opening("graph", self.p.graph, self._graph))
+        requirements += [self._tool(spec) for spec in self.p.tools]
         if self.p.evaluator == "lm":
             requirements.append(try_opening("prompts_file", self.p.prompts_file, lambda: file_questions(self.p)))
         if self.p.embedder != "none":
@@ -134,6 +135,9 @@ class OpenDomain(PlainDomain):
 
     def _graph(self) -> Tool:
         return open_graph(self.p.place(self.p.graph), Calls())
+
+    def _tool(self, spec: str) -> Requirement:
+        return try_opening("tools", spec, lambda: open_tool(spec, Calls(), self.p.place))
 
     def _corpus(self, name: str) -> Requirement:
         p = self.p

@@ -105,11 +105,22 @@ class Toolbox:
         each: Callable = one_by_one,  # how many claims are served
         made: tuple | None = None,  # (function, arguments) that build it again, for another process
     ):
-        self.tools: dict[str, Tool] = {tool.name: tool for tool in tools}
+        self.tools: dict[str, Tool] = {}
+        for tool in tools:
+            if tool.name in self.tools:
+                raise InputError(f"tools: two are named {tool.name}; a model could not tell them apart")
+            self.tools[tool.name] = tool
         self.top = top
         self.embedder = embedder
         self.each = each
         self._made = made
+
+    def joined(
+        self,
+        more: Iterable[Tool],
+    ) -> "Toolbox":
+        "A box that holds further tools, too. Raises: `InputError` for a name that is taken."
+        return Toolbox([*self.tools.values(), *more], self.top, self.embedder, self.each)
 
     def __reduce__(self) -> tuple:
         if not self._made:
