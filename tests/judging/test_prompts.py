@@ -1,11 +1,33 @@
 "The rendered prompts do not change by accident: models are trained on them."
 
 import hashlib
+import re
 
 import pytest
 
-from fence_nb.core.records import Document
-from fence_nb.judging.prompts import FULL, TERSE, ask, show_documents, tools_prompt
+from fence_nb.core.records import Document, InputError, Label
+from fence_nb.judging.prompts import (
+    FULL,
+    KNOWLEDGE,
+    LABEL,
+    LANGUAGES,
+    SPLIT,
+    TERSE,
+    VERDICT,
+    ReplyLimits,
+    ask,
+    ask_about,
+    parse_claims,
+    parse_factual,
+    parse_label,
+    parse_tool_calls,
+    parse_verdict,
+    prompt_set,
+    show_documents,
+    split_prompt,
+    tools_form,
+    tools_prompt,
+)
 
 DOCUMENTS = [
     Document(title="Ada Vell", text="She was born in Torin."),
@@ -61,3 +83,75 @@ def test_tools_prompt_is_what_it_was():
 )
 def test_only_the_tools_at_hand_are_offered(usages, offered):
     assert offered in tools_prompt(FULL, "Ada Vell won.", usages)[0]["content"]
+
+
+WORDINGS = [prompt_set(name, language) for name in ("full", "short") for language in LANGUAGES]
+
+
+@pytest.mark.parametrize("prompts", WORDINGS, ids=lambda prompts: f"{prompts.name} {prompts.language}")
+def test_every_language_asks_for_the_same(prompts):
+    for field in ("split", "tools", "judge", "factual", "correct", "hedge"):
+        placeholders = re.findall(r"\{(\w+)\}", getattr(prompts, field))
+        assert sorted(placeholders) == sorted(re.findall(r"\{(\w+)\}", getattr(FULL, field)))
+    assert "Sentence: {sentence}" in prompts.split and "Claim: {claim}" in prompts.judge
+    assert prompts.checkable and "Documents:" in prompts.judge
+    for word in ("true", "false", "unknown"):
+        assert word in prompts.factual
+    labels = [parse_verdict(example.reply)[1] for example in prompts.examples if example.question == "judge"]
+    assert not prompts.examples or set(labels) == set(Label)
+    for example in prompts.examples:
+        if example.question == "split":
+            assert re.fullmatch(SPLIT.regex, example.reply) and parse_claims(example.reply) is not None
+        if example.question == "judge":
+            assert re.fullmatch(VERDICT.regex, example.reply)
+        if example.question == "factual":
+            assert re.fullmatch(KNOWLEDGE.regex, example.reply)
+
+
+def test_examples_are_turns_before_the_question():
+    asked = ask_about(prompt_set("short", "fr"), "factual", claim="Oda Finn owned a mill.")
+    assert [m["role"] for m in asked] == ["user", "assistant"] * 3 + ["user"]
+    assert "Oda Finn owned a mill." in asked[-1]["content"]
+
+
+def test_tools_of_an_example_are_those_at_hand():
+    asked = tools_prompt(prompt_set("short"), "Oda Finn owned a mill.", USAGES[1:])
+    assert asked[1]["content"] == 'kb("Bram Holt")\nkg("Bram Holt", "birthplace")'
+    assert [c.tool for c in parse_tool_calls(asked[1]["content"], ["kb", "kg"])] == ["kb", "kg"]
+
+
+def test_context_and_rule_stand_before_the_sentence():
+    plain = split_prompt(FULL, "It burned.", "Torin")
+    assert plain == ask(FULL.split, sentence="It burned.", topic="Torin")
+    more = split_prompt(FULL, "It burned.", "Torin", "What of the mill?", "The mill\nstood in Marn.", checkable=True)
+    text = more[0]["content"]
+    assert (
+        text.endswith("Question: What of the mill?\nText before: The mill stood in Marn.\nSentence: It burned.")
+        and FULL.checkable in text
+    )
+    assert split_prompt(TERSE, "It burned.", "")[0]["content"] == "Split: It burned.\nTopic: "
+    assert "about its subject," in split_prompt(FULL, "It burned.")[0]["content"]
+
+
+@pytest.mark.parametrize("name, language", [("terse", "de"), ("full", "xx"), ("long", "en")])
+def test_unknown_wordings_are_named(name, language):
+    with pytest.raises(InputError):
+        prompt_set(name, language)
+
+
+def test_forms_and_parsers_agree():
+    assert parse_claims(SPLIT.text({"claims": ["Oda\nowned it.", "It burned."]})) == ["Oda owned it.", "It burned."]
+    assert parse_claims(SPLIT.text({"claims": []})) == []
+    assert parse_factual(KNOWLEDGE.text({"answer": "unknown"})) == "unknown"
+    assert parse_label(LABEL.text({"label": "Supported"})) is Label.SUPPORTED
+    form = tools_form(["kb", "kg"])
+    written = form.text({"calls": [{"tool": "kb", "query": 'The "Old" Mill'}]})
+    assert parse_tool_calls(written, ["kb"])[0].query == 'The "Old" Mill'
+    for reply in ('kb("Oda")', 'kg("Oda", "owner")\nkb("Oda")'):
+        assert re.fullmatch(form.regex, reply)
+    for reply in ("Label: Supported", "They say so.\nLabel: Maybe", "They say so."):
+        assert not re.fullmatch(VERDICT.regex, reply)
+
+
+def test_all_limits_can_be_set_at_once():
+    assert set(vars(ReplyLimits.all(77)).values()) == {77}
