@@ -1396,6 +1396,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'fence_nb.fence.recipes.needs_nothing': ( 'fence/recipes.html#needs_nothing',
                                                                                   'fence_nb/fence/recipes.py'),
                                         'fence_nb.fence.recipes.no_extras': ('fence/recipes.html#no_extras', 'fence_nb/fence/recipes.py'),
+                                        'fence_nb.fence.recipes.objective_arms': ( 'fence/recipes.html#objective_arms',
+                                                                                   'fence_nb/fence/recipes.py'),
                                         'fence_nb.fence.recipes.writes_nothing': ( 'fence/recipes.html#writes_nothing',
                                                                                    'fence_nb/fence/recipes.py')},
             'fence_nb.fence.revise': { 'fence_nb.fence.revise.ClaimAction': ('fence/revise.html#claimaction', 'fence_nb/fence/revise.py'),

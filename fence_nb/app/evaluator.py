@@ -417,7 +417,7 @@ def fast_judge_metrics(
 def _thresholds(p: Profile, held: list[JudgedClaim], probs: list[float]) -> dict[str, float]:
     "Left-out set -> the threshold that the other sets want; the empty name is for all sets."
     thresholds = {}
-    for left_out in ("", *p.corpora):
+    for left_out in ("", *(p.corpora if p.left_out_claims else ())):
         pairs = [(e, prob) for e, prob in zip(held, probs, strict=True) if e.corpus != left_out]
         thresholds[left_out] = tune_threshold([e for e, _ in pairs], [prob for _, prob in pairs])
     return thresholds

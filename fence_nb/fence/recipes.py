@@ -6,7 +6,7 @@
 __all__ = ['BASELINES', 'RECIPES', 'SFT', 'DPO', 'KTO', 'GRPO', 'OBJECTIVES', 'TARGET_SETTINGS', 'PAIR_SETTINGS', 'BASE_ARM',
            'SHORTER_ARM', 'SILENT_ARM', 'CONTROL_ARMS', 'MAIN_RECIPE', 'Recipe', 'ArmData', 'needs_nothing',
            'no_extras', 'writes_nothing', 'Objective', 'evenly_spaced', 'arm_settings', 'Arm', 'arm_of', 'arms_of',
-           'main_arm', 'after_rounds', 'arm_data']
+           'objective_arms', 'main_arm', 'after_rounds', 'arm_data']
 
 # %% ../../nbs/fence/04_recipes.ipynb #63774c91
 from collections.abc import Callable, Iterable, Mapping
@@ -407,6 +407,18 @@ def arms_of(
         if name in p.arms[:i]:
             raise InputError(f"settings: arms: {name!r} is named twice; each arm is trained once")
     return [arm_of(p, name) for name in p.arms]
+
+
+def objective_arms(
+    arms: Iterable[str],  # names of arms
+) -> list[str]:  # in their order
+    "Arms that learn from what `fence` learns from, each in its own way."
+
+    def data(name: str) -> tuple:
+        recipe = RECIPES[name.partition("@")[0]]
+        return recipe.judge, recipe.policy, recipe.pairing
+
+    return [name for name in arms if name.partition("@")[0] in RECIPES and data(name) == data(MAIN_RECIPE)]
 
 # %% ../../nbs/fence/04_recipes.ipynb #5e1a0018
 BASE_ARM = "base"  # the chat model as it comes

@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from ..core.records import InputError, PathLike
 from ..core.store import atomic_write, open_lines
-from ..fence.recipes import RECIPES
+from ..fence.recipes import OBJECTIVES, RECIPES
 from .paper import EVALUATORS
 from .tables import Table, cell, value_ci
 
@@ -145,8 +145,8 @@ def _fact_rows(record: Mapping[str, Any], values: Mapping[str, Any], adapter: bo
     "How the model was trained, a row for each fact that is known."
     method = record["method"]
     left_out = set() if adapter else {"lora_r", "lora_alpha"}
-    if method not in ("dpo", "kto", "grpo"):
-        left_out |= {"beta", "loss", "sft_weight"}
+    read = OBJECTIVES[method].settings if method in OBJECTIVES else ()
+    left_out |= {name for name in ("beta", "loss", "sft_weight") if f"dpo_{name}" not in read}
     rows = [
         ["method", f"{METHODS.get(method, method)}, through TRL"],
         ["started from", public_name(str(record["from"]))],

@@ -79,7 +79,7 @@ def test_model_card(tmp_path, method, adapter):
         "peft" if adapter else "transformers",
     )
     assert set(found["tags"]) == {"factuality", "fence", "generator", method}
-    assert ("LoRA rank" in text, "| beta |" in text) == (adapter, method != "sft")
+    assert ("LoRA rank" in text, "| beta |" in text) == (adapter, method in ("dpo", "kto"))
     assert "| seed | 7 |" in text and "| rows | 1096 |" in text and "xie2025fence" in text
 
 
