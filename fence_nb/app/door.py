@@ -39,13 +39,14 @@ from ..core.work import ChunkWork
 from ..evidence.documents import evidence_toolbox
 from ..evidence.tools import Tool, Toolbox
 from ..judging.claims import unsplit_sentences
+from ..judging.judge import Judge
 from ..judging.prompts import prompt_set
+from ..models.interface import LanguageModel
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fence_nb.judging.assess import Assessor
-    from fence_nb.judging.judge import Judge
     from fence_nb.results.scores import FactsFigures, JudgeFigures
 
 # %% ../../nbs/app/01_door.ipynb #b577a7fc
@@ -76,7 +77,7 @@ def takes_work_options(
     return decorate
 
 # %% ../../nbs/app/01_door.ipynb #7e1510c8
-AnyModel = Any  # a name, a language model, or a judge
+AnyModel = PathLike | LanguageModel | Judge  # a name, or an object
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Judging:
     "Which models do the work, and how they are asked."
 
     model: AnyModel  # writes, and judges where no other judge is given
-    judge: AnyModel = None  # a trained evaluator
+    judge: AnyModel | None = None  # a trained evaluator
     options: WorkOptions = WorkOptions()
     explain: bool = False  # what is not supported needs a critique
     tools: tuple[str, ...] = ()  # that are asked beside the documents, each KIND:VALUE
@@ -101,7 +102,7 @@ class Judging:
         return [*models, o.prompts, f"{o.critiques} {o.probs} {o.fast} {o.band} {self.explain}", *self.tools]
 
 # %% ../../nbs/app/01_door.ipynb #fbee7dc9
-def _open_model(spec: AnyModel) -> Any:
+def _open_model(spec: AnyModel) -> LanguageModel | Judge:
     if not isinstance(spec, PathLike):
         return spec
     spec = str(spec)
@@ -124,11 +125,11 @@ def _quiet_transformers() -> None:
     logging.disable_progress_bar()
 
 
-def _can_write(model: Any) -> bool:
+def _can_write(model: LanguageModel | Judge) -> bool:
     return hasattr(model, "generate")
 
 
-def _open_judge(judging: Judging, model: Any) -> "Judge":
+def _open_judge(judging: Judging, model: LanguageModel | Judge) -> Judge:
     "The judge that is asked for, around a model that is open."
     from fence_nb.judging.judges import JudgeOptions, open_judge
 
@@ -149,7 +150,7 @@ def _open_tools(specs: tuple[str, ...]) -> list[Tool]:
 def open_assessor(
     judging: Judging,
     documents: Rows | Toolbox,  # see `evidence_toolbox`
-) -> "tuple[Any, Assessor, Any]":  # the model, what judges its texts, and the folder of the index, which goes with it
+) -> "tuple[LanguageModel, Assessor, tempfile.TemporaryDirectory]":  # the last: of the index, which goes with it
     "Open everything that scoring and revising need. Raises: `InputError` for a model that cannot write."
     from fence_nb.judging.assess import Assessor
 
@@ -363,7 +364,7 @@ def judge(
     def open_models() -> tuple:
         return (_open_judge(judging, _open_model(judging.model)),)
 
-    def do(piece: list, judge: "Judge") -> list:
+    def do(piece: list, judge: Judge) -> list:
         judgments, failures = judge.judge(piece)
         return judgments + failures
 
@@ -470,7 +471,7 @@ def score(
     documents: Rows | Toolbox,  # evidence: texts, rows, a file of JSON lines, or a knowledge base
     tools: Sequence[str] = (),  # asked beside the documents, each KIND:VALUE, such as search:brave
     model: AnyModel,  # splits answers into claims; a folder, a hub name, a URL with #NAME, or a language model
-    judge: AnyModel = None,  # a trained evaluator; default: the model judges, too
+    judge: AnyModel | None = None,  # a trained evaluator; default: the model judges, too
     **kwargs: Any,
 ) -> ScoredAnswers:
     """How much of each answer is supported by the documents. Raises: `InputError` for input that cannot be used.
@@ -580,7 +581,7 @@ def revise(
     documents: Rows | Toolbox,  # evidence: texts, rows, a file of JSON lines, or a knowledge base
     tools: Sequence[str] = (),  # asked beside the documents, each KIND:VALUE, such as search:brave
     model: AnyModel,  # the generator: splits, is asked what it knows, and rewrites
-    judge: AnyModel = None,  # a trained evaluator; default: the model judges, too
+    judge: AnyModel | None = None,  # a trained evaluator; default: the model judges, too
     rounds: int = 3,  # of revision
     removal: str = "drop",  # what becomes of a lesser-known fact: drop | hedge
     policy: str = "edit_remove",  # edit_remove | edit: correct everything, ask nothing

@@ -6,7 +6,7 @@ import papermill
 import pytest
 from conftest import ROOT, page_text
 
-from fence_nb.app.bench import bench_table, judging_load, machine, plain_generate
+from fence_nb.app.bench import bench_table, find_benches, judging_load, machine_facts, plain_generate
 from fence_nb.app.cli import main
 from fence_nb.core.records import InputError
 from fence_nb.domains.world import World
@@ -53,7 +53,7 @@ def test_kept_figures_are_whole():
     ):
         assert all(x in words for x in of(name, rows, form)), f"the page tells other figures for {name}"
     assert kept["b4_ray"]["same_records"]
-    assert bench_table(kept) in words
+    assert bench_table(kept).markdown() in words
 
 
 @pytest.mark.parametrize("notebook", BENCHES, ids=lambda f: f.stem)
@@ -64,6 +64,16 @@ def test_notebooks_hold_no_logic(notebook):
         c.get("outputs") for c in cells
     )
     assert "out" in papermill.inspect_notebook(str(notebook))
+
+
+def test_a_benchmark_is_one_notebook():
+    "Question, parameters and wishes are read from it, so a new one is one file."
+    benches = find_benches(ROOT)
+    assert list(benches) == [notebook.stem for notebook in BENCHES]
+    for bench in benches.values():
+        assert "?" in bench.question or bench.wants_gpu, f"{bench.name}: which question does it answer?"
+        assert bench.question and "out" in bench.parameters
+        assert bench.is_called(bench.name[:2]) and bench.is_called(bench.name) and not bench.is_called("b99")
 
 
 def test_small_run(tmp_path, capsys):
@@ -84,7 +94,7 @@ def test_small_run(tmp_path, capsys):
     )
     assert "per_item_us" in capsys.readouterr().out
     found = json.loads((tmp_path / "bench.json").read_text())["b2_scaling"]
-    assert found["machine"] == machine() and [r["size"] for r in found["claims"]] == [20, 40]
+    assert found["machine"] == machine_facts() and [r["size"] for r in found["claims"]] == [20, 40]
 
 
 @pytest.mark.parametrize(

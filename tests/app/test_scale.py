@@ -16,7 +16,7 @@ from fence_nb.app import generator as generator_stages
 from fence_nb.app.cli import main
 from fence_nb.app.evaluator import evaluator_rows
 from fence_nb.app.generator import preference_records
-from fence_nb.app.runs import changes
+from fence_nb.app.runs import changes_since
 from fence_nb.core.records import Failure, InputError, JudgedClaim
 from fence_nb.core.settings import load_profile
 from fence_nb.core.store import chunks, read_records, run_resumable
@@ -200,8 +200,8 @@ def test_an_engine_undoes_nothing(toy):
         "notebook": "",
         "source": {},
     }
-    assert changes(manifest, far, Path("."), "") == []
-    assert changes(
+    assert changes_since(manifest, far, Path("."), "") == []
+    assert changes_since(
         manifest,
         load_profile("toy", {"rounds": 5, "evaluator_claims": 24, "n_prompts": 6, "n_test_prompts": 4}),
         Path("."),

@@ -12,7 +12,7 @@ from conftest import ROOT, fence
 
 from fence_nb.app.generator import answer_rows, generator_metrics, training_sets
 from fence_nb.app.launch import run_profile
-from fence_nb.app.runs import changes, notebook_fingerprint
+from fence_nb.app.runs import changes_since, notebook_fingerprint
 from fence_nb.core.records import Claim, Judgment, Label, Prompt, Response
 from fence_nb.core.settings import load_profile
 from fence_nb.core.store import read_json, read_records
@@ -311,7 +311,7 @@ def test_a_changed_file_reaches_the_stages_after_it(study, tmp_path):
     path = run / "r4_preferences" / "sets" / "fence-original-score_pairs.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace("chosen_score", "chosen_score ", 1), encoding="utf-8")
     found = {
-        f.parent.name: changes(
+        f.parent.name: changes_since(
             read_json(f), p, f.parent, notebook_fingerprint(ROOT / "nbs" / "runs" / f"{f.parent.name}.ipynb")
         )
         for f in run.glob("r*/manifest.json")
