@@ -27,7 +27,7 @@ from fence_nb.fence.preferences import (
 
 from ..core.records import Claim, InputError, Judgment, Prompt, Response
 from ..core.settings import Profile, load_profile, nearest
-from .rewards import Assess, ClaimRewards
+from .rewards import Assess, ClaimRewards, check_reward_weights
 
 # %% ../../nbs/fence/04_recipes.ipynb #fb7c5600
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +271,7 @@ def _mean_supported(data: ArmData) -> float:
 
 
 def _grpo_extras(data: ArmData, p: Profile) -> dict[str, Any]:
+    check_reward_weights(p.grpo_rewards)
     return {
         "rewards": ClaimRewards(data.assess, _mean_supported(data)).functions(),
         "weights": p.grpo_rewards,

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fence_nb.models.train import (
     TrainArgs,
@@ -35,7 +36,49 @@ from ..core.records import InputError, PathLike, need
 from .jobs import answer_job
 from .memory import preflight
 
+# %% ../../nbs/models/08_trainers.ipynb #87000004
+def _side_weights(good: int, rows: int) -> dict[str, float]:
+    "Weights by which good and bad rows count the same in all, by TRL's names."
+    if not 0 < good < rows:
+        return {}
+    return {"desirable_weight": rows / (2 * good), "undesirable_weight": rows / (2 * (rows - good))}
+
 # %% ../../nbs/models/08_trainers.ipynb #4f3c6a54
+def _kto(model: str, rows: list[dict], out: Path, args: TrainArgs) -> TrainingRecord:
+    check_training_rows(rows, ("prompt", "completion"), "kto")
+    work = out.with_name(f".{out.name}.work")
+    good = sum(bool(row["label"]) for row in rows)
+    backend = training_backend(args.lora_r)
+    rows = random.Random(args.seed).sample(rows, len(rows))
+    settings = trainer_settings(replace(args, packing=False), work, len(rows))
+    settings["train_sampling_strategy"] = "sequential"
+    if on_gpu() and backend != "unsloth":
+        preflight(model, args, "kto", backend, settings["per_device_train_batch_size"])
+    net, tok, peft = load_for_training(model, args, backend)
+    from trl import KTOConfig, KTOTrainer
+
+    reference = reference_copy(model, net, args, backend)
+    config = KTOConfig(beta=args.beta, **_side_weights(good, len(rows)), **settings)
+    trainer = KTOTrainer(
+        model=net,
+        ref_model=reference,
+        args=config,
+        train_dataset=training_dataset(rows, work, config),
+        processing_class=tok,
+        peft_config=peft,
+    )
+    say_once(f"KTO of {model} on {len(rows)} responses, {good} of them good, backend {backend}")
+    record: TrainingRecord = {
+        "method": "kto",
+        "from": model,
+        "backend": backend,
+        "rows": len(rows),
+        "good": good,
+        "args": recorded_args(args),
+    }
+    return finish_training(trainer, tok, out, work, record)
+
+
 def train_kto(
     model: str,  # the SFT model (folder), or a base model
     rows: list[dict],  # `prompt`, `completion`: conversations; `label`: good or not
@@ -50,78 +93,46 @@ def train_kto(
     """
     return train_here_or_apart("fence_nb.models.trainers", "kto", _kto, model, rows, out, args)
 
-
-def _kto(model: str, rows: list[dict], out: Path, args: TrainArgs) -> TrainingRecord:
-    work = out.with_name(f".{out.name}.work")
-    check_training_rows(rows, ("prompt", "completion"), "kto")
-    good = sum(bool(r["label"]) for r in rows)
-    backend = training_backend(args.lora_r)
-    rows = random.Random(args.seed).sample(rows, len(rows))
-    own = trainer_settings(replace(args, packing=False), work, len(rows)) | {"train_sampling_strategy": "sequential"}
-    if on_gpu() and backend != "unsloth":
-        preflight(model, args, "kto", backend, own["per_device_train_batch_size"])
-    net, tok, peft = load_for_training(model, args, backend)
-    from trl import KTOConfig, KTOTrainer
-
-    ref = reference_copy(model, net, args, backend)
-    weights = {}
-    if 0 < good < len(rows):  # both sides count the same in all
-        weights["desirable_weight"] = len(rows) / (2 * good)
-        weights["undesirable_weight"] = len(rows) / (2 * (len(rows) - good))
-    cfg = KTOConfig(beta=args.beta, **weights, **own)
-    trainer = KTOTrainer(
-        model=net,
-        ref_model=ref,
-        args=cfg,
-        train_dataset=training_dataset(rows, work, cfg),
-        processing_class=tok,
-        peft_config=peft,
-    )
-    say_once(f"KTO of {model} on {len(rows)} responses, {good} of them good, backend {backend}")
-    return finish_training(
-        trainer,
-        tok,
-        out,
-        work,
-        {
-            "method": "kto",
-            "from": model,
-            "backend": backend,
-            "rows": len(rows),
-            "good": good,
-            "args": recorded_args(args),
-        },
-    )
-
 # %% ../../nbs/models/08_trainers.ipynb #75c2d6ae
+def _grpo_settings(args: TrainArgs, work: Path, rows: int, samples: int) -> dict[str, Any]:
+    "What TRL is told: a batch counts prompts, and each has several answers."
+    settings = trainer_settings(args, work, rows)
+    settings["per_device_train_batch_size"] *= samples
+    for name in ("max_length", "train_sampling_strategy"):  # GRPO has neither
+        del settings[name]
+    return settings
+
+
+def _check_weights(weights: tuple[float, ...], rewards: list[Callable]) -> list[float]:
+    if weights and len(weights) != len(rewards):
+        raise InputError(f"grpo: found {len(weights)} weights, expected {len(rewards)}, one for each reward")
+    return list(weights) or [1.0] * len(rewards)
+
+# %% ../../nbs/models/08_trainers.ipynb #8700000c
 def train_grpo(
     model: str,  # the SFT model (folder), or a base model
-    rows: list[dict],  # `prompt`: a conversation; `topic`
+    rows: list[dict],  # `prompt`: a conversation; what else the rewards read, such as `topic`
     out: PathLike,  # folder to appear
     args: TrainArgs,  # `batch`: prompts of one step
-    rewards: list[Callable],  # TRL's reward functions, one for each weight
-    weights: tuple = (1.0, 1.0, 1.0),  # of share, number and refusal
+    rewards: list[Callable],  # TRL's reward functions
+    weights: tuple[float, ...] = (),  # one for each reward; empty: 1 each
     samples: int = 8,  # answers to a prompt
     temperature: float = 1.0,
     max_new_tokens: int = 512,
 ) -> TrainingRecord:  # its log has mean rewards
     """Group relative policy optimisation by TRL's GRPOTrainer, on answers that it writes itself.
 
-    Raises: `InputError` for rows that the trainer could not use, or other than three weights.
+    Raises: `InputError` for rows that the trainer could not use, or weights that do not match the rewards.
 
     Source: Shao et al. 2024, https://arxiv.org/abs/2402.03300
     """
     out = Path(out)
-    work = out.with_name(f".{out.name}.work")
     if out.exists():
         return read_training_record(out)
     need("train", "torch", "transformers", "accelerate", "peft", "trl", "datasets")
     check_training_rows(rows, ("prompt",), "grpo")
-    if len(weights) != 3:
-        raise InputError(
-            f"settings: grpo_rewards: found {len(weights)} weights, expected three: "
-            "share of supported claims, their number, refusal"
-        )
+    reward_weights = _check_weights(weights, rewards)
+    work = out.with_name(f".{out.name}.work")
     # Rewards come from a judge of this process, so the training stays here.
     args = replace(args, packing=False, precompute_reference=False, launch="")
     backend = "peft" if args.lora_r else "full"  # Unsloth would have to be there before transformers
@@ -129,42 +140,34 @@ def train_grpo(
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    own = trainer_settings(args, work, len(rows))
-    own |= {"per_device_train_batch_size": own["per_device_train_batch_size"] * samples}
-    del own["max_length"]
-    cfg = GRPOConfig(
+    config = GRPOConfig(
         num_generations=samples,
         max_completion_length=max_new_tokens,
         temperature=temperature,
-        reward_weights=list(weights),
-        **{k: v for k, v in own.items() if k != "train_sampling_strategy"},
+        reward_weights=reward_weights,
+        **_grpo_settings(args, work, len(rows), samples),
     )
     tok.padding_side = "left"
     trainer = GRPOTrainer(
         model=net,
         reward_funcs=rewards,
-        args=cfg,
+        args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tok,
         peft_config=peft,
     )
-    shown = ", ".join(f"{weight:g}" for weight in weights)
+    shown = ", ".join(f"{weight:g}" for weight in reward_weights)
     say_once(f"GRPO of {model} on {len(rows)} prompts, {samples} answers to each, weights {shown}, backend {backend}")
-    return finish_training(
-        trainer,
-        tok,
-        out,
-        work,
-        {
-            "method": "grpo",
-            "from": model,
-            "backend": backend,
-            "rows": len(rows),
-            "weights": list(weights),
-            "samples": samples,
-            "args": recorded_args(args),
-        },
-    )
+    record: TrainingRecord = {
+        "method": "grpo",
+        "from": model,
+        "backend": backend,
+        "rows": len(rows),
+        "weights": reward_weights,
+        "samples": samples,
+        "args": recorded_args(args),
+    }
+    return finish_training(trainer, tok, out, work, record)
 
 # %% ../../nbs/models/08_trainers.ipynb #5e3b0003
 TRAINERS: dict[str, Callable] = {"sft": train_sft, "dpo": train_dpo, "kto": train_kto, "grpo": train_grpo}

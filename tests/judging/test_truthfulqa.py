@@ -207,7 +207,8 @@ def test_a_judge_without_a_template_can_be_opened(small, tmp_path, monkeypatch):
 def test_a_model_without_a_template_completes_text(tmp_path):
     lm = open_lm(str(ROOT / "data" / "mini" / "base"))
     lm.tokenizer.chat_template = None
-    assert lm.tokenizer.decode(lm.encode_prompts([[{"role": "user", "content": "Tell me a bio of"}]])[0]) == "Tell me a bio of"
+    prompt = lm.encode_prompts([[{"role": "user", "content": "Tell me a bio of"}]])[0]
+    assert lm.tokenizer.decode(prompt) == "Tell me a bio of"
 
 
 def test_unreadable_is_counted(small):
