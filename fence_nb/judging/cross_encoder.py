@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['READING_FILE', 'resolve_base', 'Reading', 'save_reading', 'load_reading', 'train_cross_encoder', 'is_cross_encoder',
-           'logistic', 'CrossEncoder', 'CrossEncoderJudge']
+           'logistic', 'parts_by_length', 'CrossEncoder', 'CrossEncoderJudge']
 
 # %% ../../nbs/judging/05_cross_encoder.ipynb #f82cfaf1
 import importlib.util
@@ -275,9 +275,12 @@ def _keep_head_whole(model: Any) -> None:
     linear_layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
     linear_layers[-1].register_forward_hook(answer_again)
 
-
-def _parts_by_length(lengths: list[int], tokens: int) -> list[list[int]]:
-    "Row numbers, shortest first, in parts of at most so many tokens with padding."
+# %% ../../nbs/judging/05_cross_encoder.ipynb #7d0b51aa
+def parts_by_length(
+    lengths: list[int],  # of each row, in tokens
+    tokens: int,  # of one part at most, with padding; a longer row is a part of its own
+) -> list[list[int]]:  # row numbers, shortest first
+    "Rows of like length together, as many as one pass may hold."
     parts: list[list[int]] = [[]]
     for k in sorted(range(len(lengths)), key=lambda k: lengths[k]):
         if (len(parts[-1]) + 1) * lengths[k] > tokens and parts[-1]:
@@ -344,7 +347,7 @@ class CrossEncoder:
             for k, score in zip(part, self.model(**batch).logits[:, 0].tolist(), strict=True):
                 scores[k] = score
 
-        parts = _parts_by_length([len(ids) for ids in inputs["input_ids"]], tokens)
+        parts = parts_by_length([len(ids) for ids in inputs["input_ids"]], tokens)
         with torch.inference_mode(), torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
             with_backoff(parts, score_part, desc)
         place = {pair: k for k, pair in enumerate(new)}

@@ -9,6 +9,7 @@ __all__ = ['JUDGE_KINDS', 'JudgeOptions', 'JudgeKind', 'kind_of_judge', 'as_judg
 # %% ../../nbs/judging/09_judges.ipynb #a287d253
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from ..core.records import InputError, PathLike, need
@@ -18,10 +19,20 @@ from .cascade import Band, CascadeJudge, WordJudge, load_band
 from .cross_encoder import CrossEncoderJudge, is_cross_encoder
 from .judge import Judge, LMJudge, ScoreJudge
 from .prompts import FULL, Prompts
+from .published_judges import is_published, open_published, published_names, published_row
 
 # %% ../../nbs/judging/09_judges.ipynb #1ed90a3f
+def _refuse_misspelt(spec: str) -> None:
+    "A name that is nearly that of a published judge is no hub name. Raises: `InputError` with all names."
+    name = spec.partition("=")[0]
+    is_near = ":" in name or get_close_matches(name.lower(), published_names(), 1, 0.75)
+    if "/" not in name and is_near and not Path(spec).exists():
+        published_row(spec)
+
+
 def _open_language_model(spec: str) -> LanguageModel:
     if "://" not in spec:
+        _refuse_misspelt(spec)
         check_model(spec)
         need("local", "torch", "transformers")
     return open_lm(spec)
@@ -54,6 +65,12 @@ def _is_word_judge(spec: str) -> bool:
 
 
 JUDGE_KINDS = {
+    "published": JudgeKind(
+        fits=is_published,
+        open=lambda spec, options: open_published(spec, options.open_model),
+        signature=lambda spec: published_row(spec).name,
+        ways=2,
+    ),
     "cross-encoder": JudgeKind(
         fits=is_cross_encoder,
         open=lambda spec, options: CrossEncoderJudge(spec, bits=options.bits),

@@ -4,14 +4,17 @@
 
 # %% auto #0
 __all__ = ['Labels', 'balanced_accuracy', 'auroc', 'JudgeFigures', 'judge_summary', 'aggrefact_means', 'ProbabilityFigures',
-           'measure', 'FactsFigures', 'facts_summary', 'facts_by_group', 'factscore', 'safe_f1', 'median_claims',
-           'shorter_control', 'TruthFigures', 'truth_info', 'truth_figures', 'ChoiceFigures', 'choice_figures']
+           'measure', 'Agreement', 'judge_agreement', 'FactsFigures', 'facts_summary', 'facts_by_group', 'factscore',
+           'safe_f1', 'median_claims', 'shorter_control', 'TruthFigures', 'truth_info', 'truth_figures',
+           'ChoiceFigures', 'choice_figures']
 
 # %% ../../nbs/results/01_scores.ipynb #1a19de8e
+import math
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any, TypedDict
 
 import numpy as np
@@ -240,6 +243,62 @@ def measure(
         )
     out["mean"]["auroc"] = float(np.mean(areas)) if areas else None
     return out
+
+# %% ../../nbs/results/01_scores.ipynb #f5562c62
+@dataclass(frozen=True)
+class Agreement:
+    "Two judges on the claims that both have labelled."
+
+    first: str
+    second: str
+    claims: int
+    agree_pct: float | None  # the same label; None without a claim
+    kappa: float | None  # agreement beyond chance; None where both say the same of every claim
+    kappa_ci: list[float] | None  # 95 %
+
+
+def _kappas(tables: np.ndarray) -> np.ndarray:
+    "Cohen's kappa of each table of counts (first judge by second); NaN where there is only one label."
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = tables / tables.sum((-2, -1), keepdims=True)
+        same = np.trace(shares, axis1=-2, axis2=-1)
+        by_chance = (shares.sum(-1) * shares.sum(-2)).sum(-1)
+        return np.where(by_chance < 1, (same - by_chance) / (1 - by_chance), np.nan)
+
+
+def judge_agreement(
+    labels: dict[str, list[Hashable | None]],  # judge -> its label of each claim, in one order; None: it has none
+    groups: Sequence[Hashable] | None = None,  # what is drawn together, such as the article; None: each claim
+    seed: int = 0,
+    n: int = 1000,  # resamples
+) -> list[Agreement]:  # of each pair of judges
+    "How often two judges give the same label, and how much of that is more than chance. Source: Cohen 1960."
+    agreements = []
+    for first, second in combinations(labels, 2):
+        pairs = list(zip(labels[first], labels[second], strict=True))
+        both = [k for k, (a, b) in enumerate(pairs) if a is not None and b is not None]
+        own_groups = [groups[k] if groups else k for k in both]
+        agreements.append(_agreement(first, second, [pairs[k] for k in both], own_groups, seed, n))
+    return agreements
+
+
+def _agreement(
+    first: str, second: str, pairs: list[tuple[Hashable, Hashable]], groups: list[Hashable], seed: int, n: int
+) -> Agreement:
+    if not pairs:
+        return Agreement(first, second, 0, None, None, None)
+    words = list(dict.fromkeys(label for pair in pairs for label in pair))
+    units = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+    counts = np.zeros((len(units), len(words), len(words)))
+    for group, (a, b) in zip(groups, pairs, strict=True):
+        counts[units[group], words.index(a), words.index(b)] += 1
+    drawn = resampled_sums(counts.reshape(len(units), -1), seed, n).T.reshape(-1, len(words), len(words))
+    kappa = float(_kappas(counts.sum(0)))
+    same = 100 * sum(a == b for a, b in pairs) / len(pairs)
+    is_defined = math.isfinite(kappa)
+    return Agreement(
+        first, second, len(pairs), same, kappa if is_defined else None, interval(_kappas(drawn)) if is_defined else None
+    )
 
 # %% ../../nbs/results/01_scores.ipynb #4d44b21c
 Labels = list[list[bool | None]]  # for each response, for each claim: supported, not, or None for unparsed

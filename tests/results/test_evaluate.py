@@ -14,6 +14,7 @@ from fence_nb.results.scores import (
     facts_by_group,
     facts_summary,
     factscore,
+    judge_agreement,
     judge_summary,
     measure,
     safe_f1,
@@ -211,3 +212,27 @@ def test_a_judge_that_knows_is_best_at_any_threshold():
 def test_wrong_shapes(call):
     with pytest.raises(ValueError):
         call()
+
+
+@quick
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=2, max_size=30))
+def test_kappa_is_that_of_sklearn(both):
+    from sklearn.metrics import cohen_kappa_score
+
+    first, second = [a for a, _ in both], [b for _, b in both]
+    (agreement,) = judge_agreement({"x": first, "y": second}, n=20)
+    assert agreement.agree_pct == pytest.approx(100 * sum(a == b for a, b in both) / len(both))
+    if len({*first, *second}) == 1:
+        assert agreement.kappa is None and agreement.kappa_ci is None
+    else:
+        assert agreement.kappa == pytest.approx(cohen_kappa_score(first, second))
+        assert agreement.kappa_ci is None or agreement.kappa_ci[0] <= agreement.kappa_ci[1]
+
+
+def test_agreement_counts_what_both_have_labelled():
+    labels = {"x": [True, None, False, True], "y": [True, True, None, False], "z": [None] * 4}
+    xy, xz, yz = judge_agreement(labels, groups=["one", "one", "two", "two"], n=20)
+    assert (xy.first, xy.second, xy.claims, xy.agree_pct) == ("x", "y", 2, 50.0)
+    assert xz.claims == yz.claims == 0 and xz.agree_pct is None and xz.kappa is None
+    with pytest.raises(ValueError):
+        judge_agreement({"x": [True], "y": [True, False]})
