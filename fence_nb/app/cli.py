@@ -122,21 +122,25 @@ Pairs = Annotated[
 def run_command(
     *,
     profile: Annotated[str, "a section of settings.ini", {"opt": True, "required": True, "metavar": "NAME"}],
-    seed: Annotated[int, "instead of the profile's", {"type": int, "metavar": "N"}] = None,
+    seed: Annotated[int, "use this seed instead of the profile's", {"type": int, "metavar": "N"}] = None,
     seeds: Annotated[
-        str, "run once for each, in RUN/seedN, and print a table; default: those of the profile", {"metavar": "N,N"}
+        str, "run once for each seed, in RUN/seedN, and print a table; default: the profile's seeds", {"metavar": "N,N"}
     ] = None,
     set: Pairs = None,
     run: Annotated[str, "the run folder; default data/runs/PROFILE", {"metavar": "DIR"}] = None,
     engine: Annotated[
         str,
-        "who does the work; ray: a cluster that RAY_ADDRESS names, or a local one; the records are the same",
+        "where the work is done; ray: the cluster in RAY_ADDRESS, or a local one; the records are the same",
         {"choices": ("local", "ray")},
     ] = None,
     stages: Annotated[str, "such as r1,r2 or r1..r3 or r4..", {"metavar": "LIST"}] = None,
     dry_run: bool = False,  # print what the profile needs, what is missing and what it will cost; start nothing
-    record: Annotated[str, "keep the answers of services there; default RUN/calls.db", {"metavar": "FILE"}] = None,
-    replay: Annotated[str, "take the answers of services from there, and ask nobody", {"metavar": "FILE"}] = None,
+    record: Annotated[
+        str, "record the answers of services in this file; default RUN/calls.db", {"metavar": "FILE"}
+    ] = None,
+    replay: Annotated[
+        str, "take the answers of services from this file, without any network call", {"metavar": "FILE"}
+    ] = None,
 ) -> int:  # exit code
     "run a profile of settings.ini"
     overrides = _settings_of(set) | _recording(record, replay)
@@ -217,10 +221,12 @@ def bench_command(
     ] = None,
     out: Annotated[str, "default data/runs/bench", {"metavar": "FOLDER"}] = None,
     judge: Annotated[str, "of `fence bench aggrefact`: a folder, a hub name or URL#MODEL", {"metavar": "MODEL"}] = None,
-    data: Annotated[str, "where LLM-AggreFact lies; default: where fence data puts it", {"metavar": "FOLDER"}] = None,
-    tune: bool = False,  # of `fence bench aggrefact`: a threshold for each set, from its dev half, beside 0.5
+    data: Annotated[
+        str, "the folder of LLM-AggreFact; default: where fence data puts it", {"metavar": "FOLDER"}
+    ] = None,
+    tune: bool = False,  # for `fence bench aggrefact`: also tune a threshold for each set on its dev half
 ) -> int:  # exit code
-    "measure speed, rivals side by side; or a judge on LLM-AggreFact: fence bench aggrefact --judge MODEL"
+    "measure speed side by side, or score a judge on LLM-AggreFact: fence bench aggrefact --judge MODEL"
     from fence_nb.app.bench import run_benches
 
     if "aggrefact" in names:
@@ -236,7 +242,7 @@ def bench_command(
 def report_command(
     run: Annotated[str, "a run folder", {"metavar": "RUN"}],
 ) -> int:  # exit code
-    "write a run's report again"
+    "draw the report of a run again"
     from fence_nb.results.html import write_index
     from fence_nb.results.paper import results_text
     from fence_nb.results.report import write_report
@@ -309,14 +315,14 @@ def data_command(
     action: Annotated[str, "what to do", {"choices": ("list", "fetch", "check")}],
     what: Annotated[
         list[str],
-        "list, check: the folder, default corpora_path of settings.ini; "
+        "list, check: the folder; default: corpora_path of settings.ini. "
         "fetch: names of sets, default all that need nobody's permission",
         {"nargs": "*", "opt": False, "type": str, "metavar": "WHAT"},
     ] = (),
     *,
-    out: Annotated[str, "fetch: where to; default data/raw", {"metavar": "FOLDER"}] = None,
+    out: Annotated[str, "fetch: the folder to download into; default data/raw", {"metavar": "FOLDER"}] = None,
 ) -> int:  # exit code: 1 when a set that is here cannot be used, or one asked for cannot be had
-    "public sets: what is known, what is here, whether it is whole"
+    "list, download and check public data sets"
     from fence_nb.corpora.registry import data_list
     from fence_nb.results.tables import Table
 
@@ -378,7 +384,7 @@ def _base_problem() -> str:
 
 # %% ../../nbs/app/09_cli.ipynb #3a0064d8
 def doctor_command() -> int:  # exit code: 1 when something needed is missing
-    "versions, devices, extras, and what is missing"
+    "show versions, devices, extras, and what is missing"
     from fence_nb.app.runs import package_versions
     from fence_nb.core.settings import find_settings
 

@@ -50,8 +50,8 @@ def _needed(help: str, metavar: str) -> Any:
 
 
 ModelName = _needed(_MODEL, "MODEL")
-JudgeName = Annotated[str, "a trained evaluator; default: --model judges too", {"metavar": "MODEL"}]
-ResultsFile = _file("where results go; - for standard output")
+JudgeName = Annotated[str, "a trained evaluator; default: --model judges as well", {"metavar": "MODEL"}]
+ResultsFile = _file("file for the results; - for standard output")
 
 # %% ../../nbs/app/08_commands.ipynb #25346fb6
 def asking_options(
@@ -61,23 +61,25 @@ def asking_options(
         str, "wording of the questions; terse for models of the miniature world", {"choices": ("full", "terse")}
     ] = "full",
     no_critique: Annotated[
-        bool, "read the label's probability at once and write no critique: several times faster, and less sure"
+        bool, "give only the label's probability, without a critique: several times faster, less reliable"
     ] = False,
     fast: Annotated[
         str,
-        "a fast judge that is asked first; what it is unsure of goes to the other. "
+        "a fast judge that is asked first; the main judge gets only the claims it is unsure about. "
         "A folder of --learn, or a cross-encoder with --band",
         {"metavar": "FOLDER"},
     ] = None,
     band: Annotated[
         str,
-        "probabilities between which the fast judge is unsure; default: what --learn chose",
+        "the fast judge is unsure between these probabilities; default: as chosen by --learn",
         {"metavar": "LOW,HIGH"},
     ] = None,
     engine: Annotated[
-        str, "who does the work; ray: a cluster that RAY_ADDRESS names, or a local one", {"choices": ("local", "ray")}
+        str, "where the work is done; ray: the cluster in RAY_ADDRESS, or a local one", {"choices": ("local", "ray")}
     ] = "local",
-    workers: Annotated[int, "of --engine ray, at most; each opens the models", {"type": count, "metavar": "N"}] = 2,
+    workers: Annotated[
+        int, "most workers of --engine ray; each one loads the models", {"type": count, "metavar": "N"}
+    ] = 2,
 ) -> dict[str, Any]:  # the same as `WorkOptions` has them
     "The options that `fence judge`, `fence score` and `fence revise` have in common."
     return {
@@ -161,14 +163,12 @@ def judge_command(
     model: ModelName,
     out: ResultsFile = "-",
     learn: Annotated[
-        str, "keep there a fast judge learned from these judgments, for --fast", {"metavar": "FOLDER"}
+        str, "also train a fast judge on these judgments and save it here, for --fast", {"metavar": "FOLDER"}
     ] = None,
-    accuracy: Annotated[
-        float, "how often the learned judge must agree where it counts as sure", {"metavar": "SHARE"}
-    ] = 0.99,
+    accuracy: Annotated[float, "how often the learned judge must agree where it is sure", {"metavar": "SHARE"}] = 0.99,
     **kwargs: Any,
 ) -> int:  # exit code
-    "judge claims on their documents"
+    "label claims against their documents"
     check_out(out)
     rows = read_rows(claims, ClaimRow)
     if learn:
@@ -192,7 +192,7 @@ def judge_command(
 # %% ../../nbs/app/08_commands.ipynb #81fa82a2
 ToolSpecs = Annotated[
     str,
-    "tools that are asked beside the documents, with commas between them, such as search:brave",
+    "further tools besides the documents, separated by commas, such as search:brave",
     {"metavar": "KIND:VALUE"},
 ]
 
@@ -260,7 +260,7 @@ def score_command(
     ] = None,
     **kwargs: Any,
 ) -> int:  # exit code
-    "share of supported claims of responses"
+    "measure the share of supported claims in responses"
     if human:
         print(*_human_scores(human), sep="\n")
         return 0
@@ -296,12 +296,18 @@ def revise_command(
     model: ModelName,
     judge: JudgeName = None,
     tools: ToolSpecs = None,
-    rounds: Annotated[int, "of revision", {"type": count, "metavar": "N"}] = 3,
-    removal: Annotated[str, "what becomes of a lesser-known fact", {"choices": ("drop", "hedge")}] = "drop",
+    rounds: Annotated[int, "rounds of revision", {"type": count, "metavar": "N"}] = 3,
+    removal: Annotated[
+        str,
+        "what to do with a lesser-known fact: delete it, or say that it is not known",
+        {"choices": ("drop", "hedge")},
+    ] = "drop",
     policy: Annotated[
-        str, "edit: correct everything, ask nothing", {"choices": ("edit_remove", "edit")}
+        str,
+        "edit: correct every unsupported claim, even if the generator does not know the fact",
+        {"choices": ("edit_remove", "edit")},
     ] = "edit_remove",
-    seed: Annotated[int, "of what is written anew", {"type": int, "metavar": "N"}] = 0,
+    seed: Annotated[int, "seed for the text that is rewritten", {"type": int, "metavar": "N"}] = 0,
     out: ResultsFile = "-",
     **kwargs: Any,
 ) -> int:  # exit code
