@@ -37,7 +37,7 @@ from ..judging.cross_encoder import CrossEncoderJudge
 from ..judging.judge import Judge, JudgeItem
 from ..judging.prompts import Prompts, VerdictError, judge_prompt, parse_verdict
 from ..judging.windows import mark_claim, read_windows
-from ..models.memory import needed
+from ..models.memory import predict_memory
 from ..models.train import TrainArgs, train_dpo, train_sft, training_speed
 from ..results.scores import aggrefact_means
 from ..results.tables import Table
@@ -589,7 +589,7 @@ def training_rivals(
     config = AutoConfig.from_pretrained(model)
     texts = {method: long_rows(args.batch * args.steps, args.max_length, method) for method in methods}
     gpu = torch.cuda.is_available()
-    predicted = {method: needed(config, args, method, args.micro, gpu).total for method in methods}
+    predicted = {method: predict_memory(config, args, method, args.micro, gpu).total for method in methods}
     trainings: dict[tuple[str, str], _Trainings] = {}
     for round_number in range(rounds):
         for method in methods:

@@ -7,7 +7,7 @@ from fence_nb.core.records import InputError
 from fence_nb.domains.base import make_model, make_tokenizer
 from fence_nb.domains.world import World
 from fence_nb.models import train
-from fence_nb.models.memory import MemoryNeed, advice, live_storages, needed, preflight
+from fence_nb.models.memory import MemoryNeed, live_storages, memory_advice, predict_memory, preflight
 from fence_nb.models.train import TrainArgs
 
 SHAPES = {
@@ -94,7 +94,7 @@ def test_prediction_is_within_ten_percent(bases, tmp_path, shape, method, more):
 
     args = TrainArgs(lr=1e-3, batch=4, steps=2, max_length=256, **more)
     truth, share = measured(bases[shape], method, args, tmp_path)
-    guess = needed(AutoConfig.from_pretrained(bases[shape]), args, method, args.micro, gpu=False, share=share)
+    guess = predict_memory(AutoConfig.from_pretrained(bases[shape]), args, method, args.micro, gpu=False, share=share)
     print(f"{shape} {method} {more}: measured {truth:,}, predicted {guess.total:,} ({guess.total / truth - 1:+.1%})")
     assert abs(guess.total / truth - 1) < 0.1
 
@@ -105,17 +105,20 @@ def test_what_makes_it_smaller(bases):
     shape, args = AutoConfig.from_pretrained(bases["wide"]), TrainArgs(lr=1e-3, batch=8, lora_r=0, max_length=256)
 
     def total(method="dpo", micro=0, **more):
-        return needed(shape, TrainArgs(**(vars(args) | more)), method, micro).total
+        return predict_memory(shape, TrainArgs(**(vars(args) | more)), method, micro).total
 
     assert (
         total(precompute_reference=True) < total()
         and total(micro=2) < total(micro=4) < total()
         and total("sft") < total()
     )
-    whole, part = needed(shape, args, "sft", 1), needed(shape, args, "sft", 1, processes=4, sharded=True)
+    whole, part = (
+        predict_memory(shape, args, "sft", 1),
+        predict_memory(shape, args, "sft", 1, processes=4, sharded=True),
+    )
     assert part.weights == -(-whole.weights // 4) and part.states == -(-whole.states // 4)
-    assert needed(shape, args, "sft", 1, processes=4).gradients == 2 * whole.gradients  # buckets of DDP
-    with_adapter = needed(shape, TrainArgs(**(vars(args) | {"lora_r": 4})), "dpo", adapter=True)
+    assert predict_memory(shape, args, "sft", 1, processes=4).gradients == 2 * whole.gradients  # buckets of DDP
+    with_adapter = predict_memory(shape, TrainArgs(**(vars(args) | {"lora_r": 4})), "dpo", adapter=True)
     assert 0 < with_adapter.reference < with_adapter.weights / 4
 
 
@@ -153,12 +156,12 @@ def test_a_model_that_cannot_be_rehearsed_is_trained_all_the_same(tmp_path, caps
 
 def test_advice_names_what_helps():
     args = TrainArgs(lr=1, batch=8, lora_r=16, max_length=2048)
-    assert advice(MemoryNeed(100, 0, 1, 2, 800), 600, args, "sft", 8).startswith(
+    assert memory_advice(MemoryNeed(100, 0, 1, 2, 800), 600, args, "sft", 8).startswith(
         "micro_batch = 4"
     )  # 497 of 800 hold 4 of 8 rows
-    assert "max_length = 1024" in advice(MemoryNeed(100, 0, 0, 0, 800), 500, args, "sft", 1)
+    assert "max_length = 1024" in memory_advice(MemoryNeed(100, 0, 0, 0, 800), 500, args, "sft", 1)
     assert (
-        advice(MemoryNeed(1000, 0, 1, 2, 10), 600, args, "sft", 1)
+        memory_advice(MemoryNeed(1000, 0, 1, 2, 10), 600, args, "sft", 1)
         == "launch = data/accelerate/fsdp.yaml with 3 processes or more"
     )
 
