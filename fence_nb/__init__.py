@@ -16,7 +16,16 @@ from typing import Any
 __version__ = "0.1.0"
 
 _DOOR = {
-    "fence_nb.app.door": ("judge", "score", "revise", "JudgedClaims", "ScoredAnswers", "RevisedAnswers"),
+    "fence_nb.app.door": (
+        "judge",
+        "score",
+        "revise",
+        "compare_judges",
+        "JudgedClaims",
+        "ScoredAnswers",
+        "RevisedAnswers",
+        "ComparedJudges",
+    ),
     "fence_nb.judging.judges": ("open_judge", "JudgeOptions"),
     "fence_nb.models.local": ("open_lm",),
     "fence_nb.core.records": (

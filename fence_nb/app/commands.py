@@ -17,7 +17,8 @@ from fastcore.meta import delegates
 
 from ..core.records import Claim, Failure, InputError, PathLike
 from ..core.rows import ClaimRow, read_rows
-from .door import JudgedClaims, RevisedAnswers, ScoredAnswers, judge, revise, score, with_interval
+from .door import JudgedClaims, RevisedAnswers, ScoredAnswers, compare_judges, revise, score, with_interval
+from .door import judge as judge_claims
 
 if TYPE_CHECKING:
     from fence_nb.results.scores import FactsFigures
@@ -50,7 +51,11 @@ def _needed(help: str, metavar: str) -> Any:
 
 
 ModelName = _needed(_MODEL, "MODEL")
-JudgeName = Annotated[str, "a trained evaluator; default: --model judges as well", {"metavar": "MODEL"}]
+JudgeName = Annotated[
+    str,
+    "a trained evaluator, or a judge by name such as minicheck:flan-t5-large; default: --model judges as well",
+    {"metavar": "MODEL"},
+]
 ResultsFile = _file("file for the results; - for standard output")
 
 # %% ../../nbs/app/08_commands.ipynb #25346fb6
@@ -151,6 +156,24 @@ def _learn(judged: JudgedClaims, folder: str, accuracy: float) -> None:
         )
     print(f"{folder}: {words}", file=sys.stderr)
 
+# %% ../../nbs/app/08_commands.ipynb #079c50da
+def _judge_names(model: Any, judge: str | None) -> list[Any]:
+    "What --model or --judge names. Raises: `InputError` unless it is one of the two."
+    names = [name.strip() for name in (judge or "").split(",") if name.strip()]
+    if bool(model) == bool(names):
+        raise InputError("fence judge: give --model MODEL, or --judge with the names of judges")
+    return names or [model]
+
+
+def _compare(rows: list[ClaimRow], names: list[str], options: dict[str, Any], out: str, learn: str | None) -> int:
+    "Several judges on the same claims: their results one after the other, and how well they agree."
+    if learn:
+        raise InputError("--learn: a fast judge learns from one judge; name one with --judge or --model")
+    compared = compare_judges(rows, models=names, **options)
+    compared.to_jsonl(out)
+    print("\n\n".join(table.text() for table in compared.tables()), file=sys.stderr)
+    return report_failures(compared.failures)
+
 # %% ../../nbs/app/08_commands.ipynb #fde941ab
 @delegates(asking_options)
 def judge_command(
@@ -160,7 +183,13 @@ def judge_command(
         {"metavar": "FILE"},
     ],
     *,
-    model: ModelName,
+    model: Annotated[str, _MODEL, {"metavar": "MODEL"}] = None,
+    judge: Annotated[
+        str,
+        "instead of --model: a judge, or several with commas between them, which are then compared; "
+        "such as minicheck:flan-t5-large,hhem",
+        {"metavar": "A,B"},
+    ] = None,
     out: ResultsFile = "-",
     learn: Annotated[
         str, "also train a fast judge on these judgments and save it here, for --fast", {"metavar": "FOLDER"}
@@ -170,11 +199,14 @@ def judge_command(
 ) -> int:  # exit code
     "label claims against their documents"
     check_out(out)
+    names = _judge_names(model, judge)
     rows = read_rows(claims, ClaimRow)
+    options = asking_options(**kwargs) | {"journal": _journal_beside(out)}
+    if len(names) > 1:
+        return _compare(rows, names, options, out, learn)
     if learn:
         Path(learn).mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    options = asking_options(**kwargs)
-    judged = judge(rows, model=model, **options, journal=_journal_beside(out))
+    judged = judge_claims(rows, model=names[0], **options)
     if options["fast"]:
         _tell_sure(judged, options["fast"])
     if learn:

@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['AnyModel', 'WorkOptions', 'takes_work_options', 'Judging', 'open_assessor', 'with_interval', 'JudgedClaims', 'judge',
-           'ScoredAnswers', 'score', 'sentence_diff', 'RevisedAnswers', 'revise']
+           'ComparedJudges', 'compare_judges', 'ScoredAnswers', 'score', 'sentence_diff', 'RevisedAnswers', 'revise']
 
 # %% ../../nbs/app/01_door.ipynb #bbce113c
 import difflib
 import hashlib
 import json
+import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from fence_nb.core.records import (
     InputError,
     JudgedClaim,
     Judgment,
+    Label,
     PathLike,
     Response,
     Revision,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
     from fence_nb.judging.assess import Assessor
     from fence_nb.results.scores import FactsFigures, JudgeFigures
+    from fence_nb.results.tables import Table
 
 # %% ../../nbs/app/01_door.ipynb #b577a7fc
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ def takes_work_options(
 AnyModel = PathLike | LanguageModel | Judge  # a name, or an object
 
 
+def _weights_of(spec: PathLike) -> str:
+    "The folder behind a published judge's name, as in `hhem=FOLDER`; empty: there is none."
+    return str(spec).partition("=")[2]
+
+
 @dataclass(frozen=True)
 class Judging:
     "Which models do the work, and how they are asked."
@@ -93,7 +101,8 @@ class Judging:
     def paths(self) -> list[str]:
         "What it names that lies on this machine."
         specs = (self.model, self.judge, self.options.fast)
-        return [str(spec) for spec in specs if isinstance(spec, PathLike) and Path(spec).exists()]
+        places = [place for spec in specs if isinstance(spec, PathLike) for place in (str(spec), _weights_of(spec))]
+        return [place for place in places if place and Path(place).exists()]
 
     def names(self) -> list[str]:
         "All of it as text, equal for equal work."
@@ -376,6 +385,126 @@ def judge(
     judgments = {id_by_claim[j.claim_id]: j for j in records_of_kind(records, Judgment)}
     failures = [f.model_copy(update={"item_id": id_by_claim[f.item_id]}) for f in records_of_kind(records, Failure)]
     return JudgedClaims(failed + failures, file, rows, judgments, 2 if _two_way(model) else 3)
+
+# %% ../../nbs/app/01_door.ipynb #fc604eab
+@dataclass(frozen=True, repr=False)
+class ComparedJudges(_Result):
+    "What several judges say of the same claims; renders as two tables in Jupyter."
+
+    by_judge: dict[str, JudgedClaims]  # as you named it -> what it says
+
+    @property
+    def ways(self) -> int:
+        "Labels that all of them tell apart; 2: supported or not."
+        return min(judged.ways for judged in self.by_judge.values())
+
+    def told(self) -> str:
+        "In a few words."
+        return f"{len(self.by_judge)} judges, {len(next(iter(self.by_judge.values())).given)} claims"
+
+    def rows(self) -> list[dict]:
+        "The judged claims of one judge after the other; `judge` says whose."
+        return [row for judged in self.by_judge.values() for row in judged.rows()]
+
+    def forget(self) -> None:
+        "Remove the finished pieces of all judges."
+        for judged in self.by_judge.values():
+            judged.forget()
+
+    def labels(self) -> dict[str, list[Label | bool | None]]:  # judge -> one label a claim; None: it gave none
+        "The labels of all judges side by side, as fine as all of them tell them."
+        table = {}
+        for name, judged in self.by_judge.items():
+            said = [judged.judgments.get(row.id) for row in judged.given]
+            table[name] = [_label_of(judgment, self.ways) for judgment in said]
+        return table
+
+    def tables(self) -> "tuple[Table, Table]":  # each judge by itself, and every two
+        "Accuracy against the labels of people, where the claims have them, and the agreement of every two judges."
+        return self._single_table(), self._pair_table()
+
+    def _single_table(self) -> "Table":
+        from fence_nb.results.tables import Table
+
+        rows = []
+        for name, judged in self.by_judge.items():
+            said = list(judged.judgments.values())
+            share = 100 * sum(judgment.label.supported for judgment in said) / len(said) if said else math.nan
+            figures = replace(judged, ways=self.ways).summary
+            rows.append(
+                {
+                    "judge": name,
+                    "labelled": str(len(said)),
+                    "failed": str(len(judged.failures)),
+                    "supported, %": f"{share:.1f}" if said else "–",
+                    "balanced accuracy": with_interval(figures, "bacc") if figures else "–",
+                }
+            )
+        note = "A dash under balanced accuracy: not every claim has a label of people."
+        return Table.from_rows(rows, "Each judge", "" if all(row["balanced accuracy"] != "–" for row in rows) else note)
+
+    def _pair_table(self) -> "Table":
+        from fence_nb.results.scores import judge_agreement
+        from fence_nb.results.tables import Table
+
+        rows = [
+            {
+                "judge": pair.first,
+                "other judge": pair.second,
+                "claims": str(pair.claims),
+                "same label, %": "–" if pair.agree_pct is None else f"{pair.agree_pct:.1f}",
+                "kappa": "–" if pair.kappa is None else with_interval(pair, "kappa"),
+            }
+            for pair in judge_agreement(self.labels())
+        ]
+        what = "supported or not" if self.ways == 2 else "three labels"
+        return Table.from_rows(rows, f"Every two judges, {what}")
+
+    def _repr_html_(self) -> str:
+        return "".join(table.html() for table in self.tables())
+
+
+def _label_of(judgment: Judgment | None, ways: int) -> Label | bool | None:
+    if judgment is None:
+        return None
+    return judgment.label.supported if ways == 2 else judgment.label
+
+# %% ../../nbs/app/01_door.ipynb #29bd23d0
+@takes_work_options()
+def compare_judges(
+    claims: Rows,  # texts, rows with their own documents, records, or a file of JSON lines
+    documents: Rows | Toolbox | None = None,  # evidence for claims that bring none
+    *,
+    models: Sequence[AnyModel],  # two or more: names or open judges
+    **kwargs: Any,
+) -> ComparedJudges:
+    "Ask several judges, one after the other, about the same claims. Raises: `InputError` for fewer than two."
+    name_by_model = {getattr(model, "name", str(model)): model for model in models}
+    if len(name_by_model) < 2:
+        raise InputError(f"{len(name_by_model)} judge to compare; name at least two different ones")
+    _check_names(models)
+    rows, failed = _given_claims(claims, documents)
+    by_judge = {name: judge(rows, model=model, **kwargs) for name, model in name_by_model.items()}
+    return ComparedJudges([*failed, *_failures_of(by_judge)], None, by_judge)
+
+
+def _check_names(models: Iterable[AnyModel]) -> None:
+    "What can be known of every name is found out before the first judge works."
+    from fence_nb.judging.judges import kind_of_judge
+
+    kinds = {str(model): kind_of_judge(model) for model in models if isinstance(model, PathLike)}
+    for spec, kind in kinds.items():
+        kind.signature(spec)
+    for spec, kind in kinds.items():
+        kind.prepare(spec)  # which may take long
+
+
+def _failures_of(by_judge: dict[str, JudgedClaims]) -> list[Failure]:
+    "All failures; the detail says whose."
+    failures = []
+    for name, judged in by_judge.items():
+        failures += [f.model_copy(update={"detail": f"{name}: {f.detail}"}) for f in judged.failures]
+    return failures
 
 # %% ../../nbs/app/01_door.ipynb #22c58aae
 @dataclass(frozen=True, repr=False)

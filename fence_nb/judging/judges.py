@@ -9,8 +9,8 @@ __all__ = ['JUDGE_KINDS', 'JudgeOptions', 'JudgeKind', 'kind_of_judge', 'as_judg
 # %% ../../nbs/judging/09_judges.ipynb #a287d253
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from ..core.records import InputError, PathLike, need
 from ..models.interface import LanguageModel
@@ -19,22 +19,18 @@ from .cascade import Band, CascadeJudge, WordJudge, load_band
 from .cross_encoder import CrossEncoderJudge, is_cross_encoder
 from .judge import Judge, LMJudge, ScoreJudge
 from .prompts import FULL, Prompts
-from .published_judges import is_published, open_published, published_names, published_row
+from .published_judges import check_name, fetch_published, is_published, open_published, published_row
 
 # %% ../../nbs/judging/09_judges.ipynb #1ed90a3f
-def _refuse_misspelt(spec: str) -> None:
-    "A name that is nearly that of a published judge is no hub name. Raises: `InputError` with all names."
-    name = spec.partition("=")[0]
-    is_near = ":" in name or get_close_matches(name.lower(), published_names(), 1, 0.75)
-    if "/" not in name and is_near and not Path(spec).exists():
-        published_row(spec)
+def _check_language_model(spec: str) -> None:
+    if "://" not in spec:
+        check_name(spec)
+        check_model(spec)
+        need("local", "torch", "transformers")
 
 
 def _open_language_model(spec: str) -> LanguageModel:
-    if "://" not in spec:
-        _refuse_misspelt(spec)
-        check_model(spec)
-        need("local", "torch", "transformers")
+    _check_language_model(spec)
     return open_lm(spec)
 
 
@@ -58,6 +54,7 @@ class JudgeKind:
     open: Callable[[str, JudgeOptions], Judge | LanguageModel]
     signature: Callable[[str], str]  # the name in its judgments, without opening it
     ways: int = 3  # labels that it tells apart; 2: supported or not
+    prepare: Callable[[str], Any] = lambda spec: None  # what can be found out before it is opened
 
 
 def _is_word_judge(spec: str) -> bool:
@@ -70,6 +67,7 @@ JUDGE_KINDS = {
         open=lambda spec, options: open_published(spec, options.open_model),
         signature=lambda spec: published_row(spec).name,
         ways=2,
+        prepare=fetch_published,
     ),
     "cross-encoder": JudgeKind(
         fits=is_cross_encoder,
@@ -86,6 +84,7 @@ JUDGE_KINDS = {
         fits=lambda spec: True,
         open=lambda spec, options: options.open_model(spec),
         signature=lambda spec: Path(spec).name,
+        prepare=_check_language_model,
     ),
 }
 

@@ -6,9 +6,9 @@
 __all__ = ['Message', 'Unit', 'PUBLISHED', 'Pair', 'READERS', 'LOADERS', 'PublishedJudge', 'asked_text', 'document_parts',
            'Weighed', 'PairJudge', 'WeightsJudge', 'ClassifierJudge', 'FirstWordJudge', 'answer_share', 'chat_messages',
            'ChatJudge', 'ServedJudge', 'marked_spans', 'TokenJudge', 'fetch_weights', 'load_tensors', 'published_names',
-           'is_published', 'published_row', 'entailment_class', 'open_published']
+           'is_published', 'published_row', 'check_name', 'entailment_class', 'fetch_published', 'open_published']
 
-# %% ../../nbs/judging/10_published_judges.ipynb #46327926
+# %% ../../nbs/judging/10_published_judges.ipynb #c239ab04
 import math
 import re
 import sys
@@ -29,7 +29,7 @@ from ..models.local import open_lm
 from .cross_encoder import parts_by_length
 from .judge import JudgeItem
 
-# %% ../../nbs/judging/10_published_judges.ipynb #52113013
+# %% ../../nbs/judging/10_published_judges.ipynb #f5b7645a
 Message = tuple[str, str]  # role and text
 Unit = Literal["words", "words and marks", "tokens", "equal parts"]
 
@@ -63,7 +63,7 @@ class PublishedJudge:
         "Whether its licence allows commercial use."
         return not re.search(r"\bNC\b", self.licence, re.I)
 
-# %% ../../nbs/judging/10_published_judges.ipynb #d08efffd
+# %% ../../nbs/judging/10_published_judges.ipynb #ed4ca23e
 _BESPOKE = (
     "Determine whether the provided claim is consistent with the corresponding document. Consistency in this context "
     "implies that all information presented in the claim is substantiated by the document. If not, it should be "
@@ -209,7 +209,7 @@ _NLI = PublishedJudge(
     unit="tokens",
 )
 
-# %% ../../nbs/judging/10_published_judges.ipynb #aa51b1fe
+# %% ../../nbs/judging/10_published_judges.ipynb #035c9427
 def asked_text(
     asked: str,  # with {document}, {claim} and perhaps {end}
     document: str,
@@ -220,7 +220,7 @@ def asked_text(
     values = {"document": document, "claim": claim, "end": end}
     return re.sub(r"\{(document|claim|end)\}", lambda place: values[place[1]], asked)
 
-# %% ../../nbs/judging/10_published_judges.ipynb #af337303
+# %% ../../nbs/judging/10_published_judges.ipynb #7cfda089
 _MARKS = re.compile(r"\w+|[^\w\s]")
 
 
@@ -291,7 +291,7 @@ def document_parts(
     parts = _in_equal_parts(pieces, most) if unit == "equal parts" else _packed(pieces, size, most)
     return parts or [text]
 
-# %% ../../nbs/judging/10_published_judges.ipynb #02f77498
+# %% ../../nbs/judging/10_published_judges.ipynb #4cbbe453
 @dataclass(frozen=True)
 class Weighed:
     "What a model said to one part of a document and one claim."
@@ -387,7 +387,7 @@ class PairJudge:
             truncated=any(answer.is_cut for answer in answers) or any(document.truncated for document in documents),
         )
 
-# %% ../../nbs/judging/10_published_judges.ipynb #0ed1abf9
+# %% ../../nbs/judging/10_published_judges.ipynb #20cef6e4
 @dataclass(frozen=True)
 class _Input:
     "One pair in tokens, or why it has none."
@@ -519,7 +519,7 @@ class WeightsJudge(PairJudge):
 def _columns(rows: list[dict[str, list[int]]]) -> dict[str, list[list[int]]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
-# %% ../../nbs/judging/10_published_judges.ipynb #f37c0f5e
+# %% ../../nbs/judging/10_published_judges.ipynb #734a16d0
 class ClassifierJudge(WeightsJudge):
     "Weighs the classes of a classifier."
 
@@ -538,7 +538,7 @@ class ClassifierJudge(WeightsJudge):
             logits = logits[:, 0]
         return [(p, "") for p in logits.softmax(-1)[:, self.row.supported].tolist()]
 
-# %% ../../nbs/judging/10_published_judges.ipynb #ffbcaa80
+# %% ../../nbs/judging/10_published_judges.ipynb #5f8ea57c
 class FirstWordJudge(WeightsJudge):
     "Weighs the first token that an encoder-decoder would write."
 
@@ -553,7 +553,7 @@ class FirstWordJudge(WeightsJudge):
         logits = self.model(**batch, decoder_input_ids=begun).logits[:, 0, list(self.row.answers)].float()
         return [(p, "") for p in logits.softmax(-1)[:, self.row.supported].tolist()]
 
-# %% ../../nbs/judging/10_published_judges.ipynb #149cc953
+# %% ../../nbs/judging/10_published_judges.ipynb #9c312b23
 def answer_share(
     masses: Sequence[float],  # probability of each answer
     supported: int,  # which one says so
@@ -564,7 +564,7 @@ def answer_share(
     total = math.fsum(masses)
     return masses[supported] / total if total else math.nan
 
-# %% ../../nbs/judging/10_published_judges.ipynb #f11ec06f
+# %% ../../nbs/judging/10_published_judges.ipynb #f9a9fc4d
 def chat_messages(
     asked: tuple[Message, ...],
     document: str,
@@ -607,7 +607,7 @@ class ChatJudge(WeightsJudge):
         masses = [probs[:, tokens].sum(-1).tolist() for tokens in self._answer_tokens]
         return [(answer_share(row, self.row.supported), "") for row in zip(*masses, strict=True)]
 
-# %% ../../nbs/judging/10_published_judges.ipynb #1150e259
+# %% ../../nbs/judging/10_published_judges.ipynb #1c869265
 class ServedJudge(PairJudge):
     "A chat judge behind a server that tells probabilities."
 
@@ -634,7 +634,7 @@ class ServedJudge(PairJudge):
             return Weighed(problem=f"{self.lm.name} gave no probabilities for this claim; its text may be too long")
         return Weighed(answer_share([math.exp(told[word]) for word in words], self.row.supported))
 
-# %% ../../nbs/judging/10_published_judges.ipynb #521c8105
+# %% ../../nbs/judging/10_published_judges.ipynb #c028f791
 def marked_spans(
     text: str,
     places: Sequence[tuple[int, int]],  # characters of each token
@@ -651,7 +651,7 @@ def marked_spans(
         is_open = is_marked
     return [text[start:end] for start, end in spans]
 
-# %% ../../nbs/judging/10_published_judges.ipynb #16a7536e
+# %% ../../nbs/judging/10_published_judges.ipynb #7ebdb065
 class TokenJudge(WeightsJudge):
     "Weighs each token of a claim; the least supported one decides."
 
@@ -717,7 +717,7 @@ def _grouped(passages: list[str], sizes: list[int], most: int) -> list[list[str]
             left = most - size
     return groups
 
-# %% ../../nbs/judging/10_published_judges.ipynb #11040e65
+# %% ../../nbs/judging/10_published_judges.ipynb #5703fb2d
 READERS = {
     "classes": ClassifierJudge,
     "first word": FirstWordJudge,
@@ -725,7 +725,7 @@ READERS = {
     "tokens": TokenJudge,
 }
 
-# %% ../../nbs/judging/10_published_judges.ipynb #fc45b9c0
+# %% ../../nbs/judging/10_published_judges.ipynb #cf385b38
 _TEXT_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "README.md"]
 
 
@@ -770,7 +770,7 @@ def load_tensors(
         ) from None
     return stored.get("state_dict", stored)
 
-# %% ../../nbs/judging/10_published_judges.ipynb #d52bca7b
+# %% ../../nbs/judging/10_published_judges.ipynb #ce7a1dbd
 def _plain(row: PublishedJudge, folder: Path, auto: str) -> tuple[Any, Any]:
     "Weights that transformers knows as they are."
     import torch
@@ -849,7 +849,7 @@ def _alignscore(row: PublishedJudge, folder: Path, auto: str) -> tuple[Any, Any]
 
 LOADERS = {"plain": _plain, "hhem": _hhem, "alignscore": _alignscore}
 
-# %% ../../nbs/judging/10_published_judges.ipynb #770c07a6
+# %% ../../nbs/judging/10_published_judges.ipynb #749ad814
 def published_names() -> list[str]:
     "All names, as you type them."
     return [*(row.name for row in PUBLISHED), "nli:OWNER/NAME"]
@@ -879,7 +879,17 @@ def published_row(
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(f"{spec}: no published judge of this name; {hint}There are: {', '.join(published_names())}")
 
-# %% ../../nbs/judging/10_published_judges.ipynb #c96b214f
+# %% ../../nbs/judging/10_published_judges.ipynb #eb598032
+def check_name(
+    spec: str,  # what may be a folder or a hub name
+) -> None:
+    "Raises: `InputError` with all names, for a name that is nearly that of a published judge."
+    name = spec.partition("=")[0]
+    is_near = ":" in name or get_close_matches(name.lower(), published_names(), 1, 0.75)
+    if "/" not in name and is_near and not Path(spec).exists():
+        published_row(spec)
+
+# %% ../../nbs/judging/10_published_judges.ipynb #b7c7689f
 def entailment_class(
     labels: Mapping[int, str],  # class -> word
 ) -> int:
@@ -889,7 +899,7 @@ def entailment_class(
             return int(number)
     raise InputError(f"none of the labels {', '.join(labels.values())} is entailment; this is no NLI model")
 
-# %% ../../nbs/judging/10_published_judges.ipynb #c8d60078
+# %% ../../nbs/judging/10_published_judges.ipynb #c8281bdc
 def _with_own_labels(row: PublishedJudge, folder: Path) -> PublishedJudge:
     "An NLI row with the labels of its model, and the licence that its card names."
     from transformers import AutoConfig
@@ -929,20 +939,30 @@ def _tell_licence(row: PublishedJudge) -> None:
     print(f"{row.name}: {row.hub}, licence {row.licence}{limits}", file=sys.stderr)
 
 
+def fetch_published(
+    spec: str,  # NAME, NAME=FOLDER or NAME=URL#MODEL
+) -> Path | None:  # the folder of its weights; None: they are behind a server
+    "Find or fetch what a judge needs, without opening it. Raises: `InputError` when it cannot be had."
+    row = published_row(spec)
+    place = spec.partition("=")[2]
+    if "://" not in place:
+        need("local", "torch", "transformers")
+        return _weights_folder(row, place)
+    if row.reader != "chat" or row.template:
+        raise InputError(f"{row.name}: is not asked through a server; give {row.name}=FOLDER")
+    return None
+
+
 def open_published(
     spec: str,  # NAME, NAME=FOLDER or NAME=URL#MODEL
     open_model: Callable[[str], LanguageModel] = open_lm,  # for an address
 ) -> PairJudge:
     "A published judge, ready to judge. Its licence is told. Raises: `InputError` when it cannot be opened."
     row = published_row(spec)
-    place = spec.partition("=")[2]
-    if "://" in place:
-        if row.reader != "chat" or row.template:
-            raise InputError(f"{row.name}: is not asked through a server; give {row.name}=FOLDER")
+    folder = fetch_published(spec)
+    if folder is None:
         _tell_licence(row)
-        return ServedJudge(row, open_model(place))
-    need("local", "torch", "transformers")
-    folder = _weights_folder(row, place)
+        return ServedJudge(row, open_model(spec.partition("=")[2]))
     try:
         if row.name.lower().startswith("nli:"):
             row = _with_own_labels(row, folder)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -9,7 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fence_nb.app.cli import main
+from fence_nb.core.records import Label
 from fence_nb.core.work import ChunkWork
+from fence_nb.domains.examples import PAGE, example_claims
+from fence_nb.judging.cascade import fit_word_judge
 
 GOOD = {
     "judge": {"claim": "Ada was born in Torin.", "documents": ["Ada was born in Torin."]},
@@ -287,6 +291,56 @@ def test_judge(endpoint, tmp_path, capsys):
         sum(found[0]["probs"].values()) == pytest.approx(1, abs=1e-5)
         and "balanced accuracy against the labels of the file: 100.00" in err
     )
+
+
+def word_judge(folder: Path, labels: list[Label]) -> str:
+    "A fast judge of four claims, in a folder."
+    fit_word_judge([(claim, [PAGE]) for claim in example_claims()], labels).save(folder)
+    return str(folder)
+
+
+def test_judges_are_compared(tmp_path, capsys):
+    truth = ["Supported", "Contradictory", "Supported", "Unverified"]
+    documents = [{"title": PAGE.title, "text": PAGE.text}]
+    given = [
+        {"claim": claim.text, "documents": documents, "label": label}
+        for claim, label in zip(example_claims(), truth, strict=True)
+    ]
+    rows = lines(tmp_path / "claims.jsonl", *given)
+    right = word_judge(tmp_path / "right", [Label(label) for label in truth])
+    wrong = word_judge(tmp_path / "wrong", [Label("Supported"), *[Label("Unverified")] * 3])
+    out = tmp_path / "judged.jsonl"
+    assert main(["judge", rows, "--judge", f"{right}, {wrong}", "--out", str(out)]) == 0
+    told = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(told) == 8 and [row["claim"] for row in told[:4]] == [row["claim"] for row in told[4:]]
+    stdout, err = capsys.readouterr()
+    table = " ".join(err.split())
+    assert not stdout and f"{right} 4 0 50.0 100.00 [100.00, 100.00]" in table
+    assert f"{wrong} 4 0 25.0" in table and f"{right} {wrong} 4 50.0 0." in table
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert main(["judge", rows, "--judge", right]) == 0
+    assert capsys.readouterr().out.count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        ([], "give --model MODEL, or --judge"),
+        (["--model", "a/b", "--judge", "hhem"], "give --model MODEL, or --judge"),
+        (["--judge", "hhem,hhem"], "name at least two"),
+        (["--judge", "hhem,minicheck:flan"], "did you mean minicheck:flan-t5-large?"),
+        (["--judge", "nowhere,hhem"], "nowhere: no such model"),
+        (["--judge", "hhem,factcg", "--learn", "fast"], "learns from one judge"),
+        (["--judge", "hhem"], "cannot be had from the hub"),
+    ],
+)
+def test_judges_that_cannot_be_compared(argv, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    rows = lines(tmp_path / "claims.jsonl", GOOD["judge"])
+    assert main(["judge", rows, *argv]) == 2
+    out, err = capsys.readouterr()
+    assert not out and words in err.splitlines()[-1]
 
 
 def test_some_records_fail(endpoint, tmp_path, capsys):
