@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from ..core.records import InputError, PathLike
 from ..core.store import atomic_write, open_lines
-from ..fence.recipes import OBJECTIVES, RECIPES
+from ..fence.recipes import BASE_ARM, OBJECTIVES, RECIPES
 from .paper import EVALUATORS
 from .tables import Table, cell, value_ci
 
@@ -250,7 +250,7 @@ def model_card(
     what = values.get("what") or arm_words(folder.name) or f"a model trained by {METHODS.get(method, method)}"
     of_model = next((licence for start, licence in LICENCES.items() if origin.startswith(start)), "other")
     licence = values.get("licence") or of_model
-    scores = {name: metrics[name] for name in ("base", folder.name) if name in metrics} if metrics else {}
+    scores = {name: metrics[name] for name in (BASE_ARM, folder.name) if name in metrics} if metrics else {}
     results = _eval_results(scores.get(folder.name, {}), str(values.get("profile") or ""))
     data = ModelCardData(
         license=licence,

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..corpora.splits import OVERLAP_HEAD, RUN_WORDS, overlap_rows
-from ..fence.recipes import RECIPES
+from ..fence.augment import FULL_VARIANT, LABEL_VARIANT
+from ..fence.recipes import BASE_ARM, MAIN_RECIPE, RECIPES, SHORTER_ARM, SILENT_ARM
 from .tables import Table, cell, value_ci
 
 # %% ../../nbs/results/05_paper.ipynb #c794693f
@@ -31,13 +32,13 @@ class PublishedArm:
 
 
 ARMS = {
-    "base": PublishedArm("the chat model as it comes", "Llama3-8B-chat", 50.96),
+    BASE_ARM: PublishedArm("the chat model as it comes", "Llama3-8B-chat", 50.96),
     **{
         name: PublishedArm(recipe.description, recipe.paper_name, recipe.paper_facts_pct)
         for name, recipe in RECIPES.items()
     },
-    "shorter": PublishedArm("base, cut at random to as few claims as fence"),
-    "silent": PublishedArm("refuses always; nobody trained it"),
+    SHORTER_ARM: PublishedArm("base, cut at random to as few claims as fence"),
+    SILENT_ARM: PublishedArm("refuses always; nobody trained it"),
 }  # Source: FenCE (arXiv 2410.18359), Llama3-8B-chat
 
 
@@ -60,10 +61,10 @@ class PublishedEvaluator:
 
 
 EVALUATORS = {
-    "base": PublishedEvaluator("Llama3-8B-chat", 66.4),
-    "vanilla": PublishedEvaluator("label only", 71.8),
+    BASE_ARM: PublishedEvaluator("Llama3-8B-chat", 66.4),  # the same model, as it comes
+    LABEL_VARIANT: PublishedEvaluator("label only", 71.8),
     "critique": PublishedEvaluator("+ critiques", 73.7),
-    "full": PublishedEvaluator("+ critiques and tool documents", 74.7),
+    FULL_VARIANT: PublishedEvaluator("+ critiques and tool documents", 74.7),
 }
 
 KEPT_SHARES = {
@@ -72,9 +73,9 @@ KEPT_SHARES = {
 }  # figure of `augment` -> what it is, the paper's
 
 PAPER_TRUE_INFO = {
-    "base": (38.83, 58.89),
+    BASE_ARM: (38.83, 58.89),
     "facttune": (52.48, 64.58),
-    "fence": (56.47, 67.14),
+    MAIN_RECIPE: (56.47, 67.14),
 }  # arm -> True*Info of Llama2-7B-chat, Llama3-8B-chat
 
 # %% ../../nbs/results/05_paper.ipynb #2839af80
@@ -121,7 +122,7 @@ def _facts_row(arm: str, figures: FiguresByName, base: FiguresByName) -> list[st
         cell(figures, "facts_pct"),
         gain_cell(figures.get("facts_pct"), base.get("facts_pct")),
         number_cell(published.facts_pct, 2),
-        gain_cell(published.facts_pct, ARMS["base"].facts_pct),
+        gain_cell(published.facts_pct, ARMS[BASE_ARM].facts_pct),
         published.name or "–",
         published.what,
     ]
@@ -134,7 +135,7 @@ def facts_table(
     if not arms:
         return _not_measured("Share of facts", "r6_generator_test")
     head = ["arm", "ours, %", "over base", "paper, %", "over base", "in the paper", "what it is"]
-    rows = [_facts_row(arm, arms[arm], arms.get("base", {})) for arm in in_order(arms, ARMS)]
+    rows = [_facts_row(arm, arms[arm], arms.get(BASE_ARM, {})) for arm in in_order(arms, ARMS)]
     return Table("Share of facts, beside the paper's", head, rows, WORLDS)
 
 # %% ../../nbs/results/05_paper.ipynb #651f775f
@@ -169,7 +170,7 @@ def _evaluator_row(variant: str, figures: FiguresByName, label_only: FiguresByNa
         cell(figures, "bacc"),
         gain_cell(figures.get("bacc"), label_only.get("bacc")),
         number_cell(published.bacc),
-        gain_cell(published.bacc, EVALUATORS["vanilla"].bacc),
+        gain_cell(published.bacc, EVALUATORS[LABEL_VARIANT].bacc),
         cell(figures, "unparsed_pct"),
         published.name or "–",
     ]
@@ -182,7 +183,7 @@ def evaluator_table(
     if not variants:
         return _not_measured("Evaluator: balanced accuracy", "r3_evaluator_test")
     head = ["variant", "ours, %", "over label only", "paper, %", "over label only", "unparsed, %", "in the paper"]
-    label_only = variants.get("vanilla", {})
+    label_only = variants.get(LABEL_VARIANT, {})
     rows = [_evaluator_row(name, variants[name], label_only) for name in in_order(variants, EVALUATORS)]
     note = f"A reply without a label counts as wrong. {WORLDS}"
     return Table("Evaluator: balanced accuracy, beside the paper's", head, rows, note)
@@ -388,7 +389,7 @@ def results_csv(
 
 # %% ../../nbs/results/05_paper.ipynb #dfc836b1
 _SUMMARY_ROWS = 10  # with title, head and note: at most fifteen lines
-_FIRST_ARMS = ("base", "fence", "shorter")  # never left out of a summary
+_FIRST_ARMS = (BASE_ARM, MAIN_RECIPE, SHORTER_ARM)  # never left out of a summary
 
 
 def _summary_arms(arms: Mapping[str, FiguresByName], room: int) -> list[str]:
@@ -419,10 +420,10 @@ def summary_table(
     arms = metrics.get("generator") or {}
     rows = _fast_summary(fast_judge) if fast_judge else []
     for name in in_order(variants, EVALUATORS)[: _SUMMARY_ROWS - min(len(arms), 5)]:
-        _, ours, gain, published, paper_gain, *_ = _evaluator_row(name, variants[name], variants.get("vanilla", {}))
+        _, ours, gain, published, paper_gain, *_ = _evaluator_row(name, variants[name], variants.get(LABEL_VARIANT, {}))
         rows.append([f"evaluator {name}", ours, gain, published, paper_gain, "–"])
     for name in _summary_arms(arms, _SUMMARY_ROWS - len(rows)):
-        _, ours, gain, published, paper_gain, *_ = _facts_row(name, arms[name], arms.get("base", {}))
+        _, ours, gain, published, paper_gain, *_ = _facts_row(name, arms[name], arms.get(BASE_ARM, {}))
         supported = cell(arms[name], "supported_per_response", 2)
         rows.append([name.replace("_", " "), ours, gain, published, paper_gain, supported])
     head = ["", "ours, %", "gain", "paper, %", "gain", "supported claims"]

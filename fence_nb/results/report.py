@@ -57,7 +57,8 @@ from fence_nb.results.paper import (
 )
 
 from ..core.store import atomic_write, read_records
-from ..fence.recipes import BASE_ARM, main_arm
+from ..fence.augment import FULL_VARIANT, LABEL_VARIANT
+from ..fence.recipes import BASE_ARM, MAIN_RECIPE, main_arm
 from .tables import Table, cell, render, value_ci
 
 # %% ../../nbs/results/06_report.ipynb #895708eb
@@ -202,7 +203,7 @@ CURVES = {"loss": "loss", "rewards/margins": "margin", "reward": "reward"}  # in
 def _training_order(arm: str) -> tuple:
     "Fence first, then the paper's arms, variants and shared first steps."
     place = list(ARMS).index(arm) if arm in ARMS else len(ARMS)
-    return arm != "fence", arm.startswith("sft-"), "@" in arm, place, arm
+    return arm != MAIN_RECIPE, arm.startswith("sft-"), "@" in arm, place, arm
 
 
 def training_logs(
@@ -321,7 +322,7 @@ def report_tiles(
         ),
         Tile(
             "Evaluator, balanced accuracy, %",
-            _change(variants, "vanilla", "full", "bacc"),
+            _change(variants, LABEL_VARIANT, FULL_VARIANT, "bacc"),
             "label only → critiques and tool documents",
         ),
     ]

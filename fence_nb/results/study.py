@@ -30,6 +30,7 @@ from fence_nb.results.paper import (
 
 from ..core.records import InputError, Prompt
 from ..corpora.factscore import POPULARITY
+from ..fence.augment import LABEL_VARIANT
 from ..fence.recipes import BASE_ARM, MAIN_RECIPE, SHORTER_ARM, SILENT_ARM
 from .scores import factscore, median_claims, safe_f1, shorter_control
 from .statistics import bootstrap_ci, compare_arms
@@ -232,7 +233,7 @@ def sweep_points(
     figures_by_name: Mapping[str, Mapping],  # arm or evaluator -> figures
     parameter: str,
     name: str,  # which figure
-    recipe: str = "fence",
+    recipe: str = MAIN_RECIPE,
     also: Mapping[float, str] | None = None,  # value of the parameter -> an arm that has it without saying so
 ) -> list[tuple]:  # (value of the parameter, figure, low, high), rising
     "The arms of a recipe whose first option is this parameter."
@@ -298,22 +299,22 @@ def differences(
     return rows
 
 # %% ../../nbs/results/07_study.ipynb #b08291b4
-MAIN_TABLE_ARMS = ["sft_self", "self_eval", "ever", "facttune", "fence"]  # the paper's main table
+MAIN_TABLE_ARMS = ["sft_self", "self_eval", "ever", "facttune", MAIN_RECIPE]  # the paper's main table
 MAIN_TABLE_PAIRS = [
     ("facttune", "sft_self"),
-    ("sft_self", "base"),
-    ("fence", "facttune"),
-    ("fence", "self_eval"),
-    ("fence", "ever"),
-    ("fence", "shorter"),
+    ("sft_self", BASE_ARM),
+    (MAIN_RECIPE, "facttune"),
+    (MAIN_RECIPE, "self_eval"),
+    (MAIN_RECIPE, "ever"),
+    (MAIN_RECIPE, SHORTER_ARM),
 ]
-ABLATION_ARMS = ["sft_fence", "edit", "coarse", "edit_coarse", "sft", "fence"]  # with the first half of fence
+ABLATION_ARMS = ["sft_fence", "edit", "coarse", "edit_coarse", "sft", MAIN_RECIPE]  # with the first half of fence
 ABLATION_PAIRS = [
     ("edit_coarse", "edit"),
     ("edit_coarse", "coarse"),
-    ("fence", "edit_coarse"),
-    ("fence", "coarse"),
-    ("fence", "sft"),
+    (MAIN_RECIPE, "edit_coarse"),
+    (MAIN_RECIPE, "coarse"),
+    (MAIN_RECIPE, "sft"),
 ]
 
 # %% ../../nbs/results/07_study.ipynb #3c781110
@@ -458,7 +459,7 @@ def sweep_table(
     parameter: str,
     what: str,  # in words
     also: Mapping[float, str] | None = None,  # see `sweep_points`
-    recipe: str = "fence",
+    recipe: str = MAIN_RECIPE,
     columns: Sequence[tuple[str, str]] = SWEEP_COLUMNS,  # figure, its head
 ) -> Table:
     "A row for each value of a parameter."
@@ -503,7 +504,7 @@ def evaluator_figures(
     return figures
 
 # %% ../../nbs/results/07_study.ipynb #f5f6b3bf
-_NO_GAIN = ("base", "vanilla")  # the gain is taken over label only
+_NO_GAIN = (BASE_ARM, LABEL_VARIANT)  # the gain is taken over label only
 
 
 def _study_evaluator_row(
@@ -513,7 +514,7 @@ def _study_evaluator_row(
     styles: Sequence[str],
 ) -> list[str]:
     published = EVALUATORS.get(name, PublishedEvaluator(name.partition("@")[2].replace("+", ", ")))
-    gains = [gain_cell(figures["bacc"], label_only), gain_cell(published.bacc, EVALUATORS["vanilla"].bacc)]
+    gains = [gain_cell(figures["bacc"], label_only), gain_cell(published.bacc, EVALUATORS[LABEL_VARIANT].bacc)]
     ours, papers = ["–", "–"] if name in _NO_GAIN else gains
     return [
         name,
@@ -537,7 +538,7 @@ def evaluators_table(
         styles |= dict.fromkeys(figures["by_style"])
     head = ["variant", "ours, %", "each seed", "over label only", "paper, %", "over label only"]
     head += [*styles, "unparsed, %", "in the paper"]
-    label_only = figures_by_variant.get("vanilla", {}).get("bacc")
+    label_only = figures_by_variant.get(LABEL_VARIANT, {}).get("bacc")
     rows = [
         _study_evaluator_row(name, figures_by_variant[name], label_only, list(styles))
         for name in in_order(figures_by_variant, EVALUATORS)

@@ -17,6 +17,9 @@ from functools import cache
 from fastcore.basics import patch
 from tabulate import tabulate
 
+from ..fence.augment import FULL_VARIANT
+from ..fence.recipes import MAIN_RECIPE
+
 # %% ../../nbs/results/02_tables.ipynb #c4b1042a
 def value_ci(
     metrics: dict,  # one arm, variant or group of `metrics.json`
@@ -245,7 +248,7 @@ def render(
     return Markup(_templates().get_template(template).render(**values))
 
 # %% ../../nbs/results/02_tables.ipynb #e8a9c2f9
-OURS = ("fence", "full")  # names of rows that stand out: the method's arm, its evaluator
+OURS = (MAIN_RECIPE, FULL_VARIANT)  # names of rows that stand out: the method's arm, its evaluator
 
 
 @patch

@@ -10,7 +10,7 @@ import pytest
 
 from fence_nb.core.records import Claim, Document, InputError, Judgment, Label, Preference, Prompt, Response, Revision
 from fence_nb.core.store import write_records
-from fence_nb.fence.recipes import RECIPES
+from fence_nb.fence.recipes import BASE_ARM, RECIPES, SHORTER_ARM, SILENT_ARM
 from fence_nb.results.figures import ARM_STYLES, _apart, arm_styles, plot_arms, plot_curves, plot_popularity, plot_sweep
 from fence_nb.results.html import Figure, choose_pairs, pages_html, pairs_html, write_index, write_page
 from fence_nb.results.paper import results_tables
@@ -138,9 +138,8 @@ def test_tables_of_a_run():
 
 def test_twenty_arms_look_unlike_each_other():
     assert len(ARMS) >= 20 and len(set(arm_styles(ARMS).values())) == len(ARMS)
-    assert all(arm_styles([a, "x"])[a] == (*ARM_STYLES[a], "-") for a in ARM_STYLES), (
-        "a known arm looks the same everywhere"
-    )
+    assert all(arm_styles([a, "x"])[a] == ARM_STYLES[a] for a in ARM_STYLES), "a known arm looks the same everywhere"
+    assert set(ARM_STYLES) == {BASE_ARM, *RECIPES, SHORTER_ARM, SILENT_ARM}, "each recipe and control has its own look"
     assert len(set(arm_styles(f"new {i}" for i in range(40)).values())) == 40
 
 
@@ -151,7 +150,7 @@ def test_colours_can_be_read_on_white():
             for w, x in zip((0.2126, 0.7152, 0.0722), (int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)), strict=True)
         )
 
-    assert min(1.05 / (light(c) + 0.05) for c, _ in ARM_STYLES.values()) >= 4.5
+    assert min(1.05 / (light(c) + 0.05) for c, *_ in ARM_STYLES.values()) >= 4.5
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 20, 100])
