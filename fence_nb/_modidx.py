@@ -1900,6 +1900,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                  'fence_nb/judging/published_judges.py'),
                                                    'fence_nb.judging.published_judges.WeightsJudge._input': ( 'judging/published_judges.html#weightsjudge._input',
                                                                                                               'fence_nb/judging/published_judges.py'),
+                                                   'fence_nb.judging.published_judges.WeightsJudge._read': ( 'judging/published_judges.html#weightsjudge._read',
+                                                                                                             'fence_nb/judging/published_judges.py'),
                                                    'fence_nb.judging.published_judges.WeightsJudge._read_part': ( 'judging/published_judges.html#weightsjudge._read_part',
                                                                                                                   'fence_nb/judging/published_judges.py'),
                                                    'fence_nb.judging.published_judges.WeightsJudge._shorter': ( 'judging/published_judges.html#weightsjudge._shorter',

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
-from ..core.records import Document, Failure, InputError, Judgment, Label, need
+from ..core.records import Document, Failure, FailureReason, InputError, Judgment, Label, need
 from ..core.text import sentences
 from ..models.engine import with_backoff
 from ..models.interface import LanguageModel
@@ -299,6 +299,7 @@ class Weighed:
     p: float = math.nan  # probability that the part supports the claim
     is_cut: bool = False  # the part was not read to its end
     problem: str = ""  # why there is no probability
+    reason: FailureReason = "too long"  # the same in a word
     note: str = ""  # what the model said of the claim, if it says more
 
 
@@ -319,6 +320,7 @@ class PairJudge:
     ):
         self.row = row
         self.name = row.name
+        self._parts_by_text: dict[str, list[str]] = {}  # of one call of `judge`
 
     def count_tokens(self, text: str) -> int:
         "How long a text is for the model."
@@ -331,7 +333,10 @@ class PairJudge:
     ) -> list[str]:
         "What is read of the documents for a claim."
         row = self.row
-        return document_parts(_whole_text(documents), row.chunk, row.unit, row.join, self.count_tokens)
+        text = _whole_text(documents)
+        if text not in self._parts_by_text:
+            self._parts_by_text[text] = document_parts(text, row.chunk, row.unit, row.join, self.count_tokens)
+        return self._parts_by_text[text]
 
     def weigh(
         self,
@@ -343,6 +348,7 @@ class PairJudge:
 
     def judge(self, items: list[JudgeItem], desc: str = "") -> tuple[list[Judgment], list[Failure]]:
         "One judgment or one failure for each item, in order, with a probability."
+        self._parts_by_text.clear()
         pairs_by_item = [self._pairs(claim.text, documents) for claim, documents in items]
         every = list(dict.fromkeys(pair for groups in pairs_by_item for group in groups for pair in group))
         weighed = dict(zip(every, self.weigh(every, desc), strict=True))
@@ -369,8 +375,8 @@ class PairJudge:
         if not answers:
             detail = "no documents; there is nothing to judge the claim on"
             return Failure(stage="judge", item_id=claim.id, reason="empty", detail=detail)
-        if problem := next((answer.problem for answer in answers if answer.problem), ""):
-            return Failure(stage="judge", item_id=claim.id, reason="too long", detail=problem)
+        if failed := next((answer for answer in answers if answer.problem), None):
+            return Failure(stage="judge", item_id=claim.id, reason=failed.reason, detail=failed.problem)
         if any(math.isnan(answer.p) for answer in answers):
             return Failure(stage="judge", item_id=claim.id, reason="error", detail=f"{self.name} gave no number")
         best = max if self.row.combine == "max" else min
@@ -405,6 +411,7 @@ class WeightsJudge(PairJudge):
     auto = ""  # transformers' class that opens the weights
     adds_special = True  # the tokenizer frames what it reads
     from_left = False  # padding stands before the text
+    AT_ONCE = 4096  # pairs that are held as tokens
 
     def __init__(
         self,
@@ -477,11 +484,17 @@ class WeightsJudge(PairJudge):
         "One pass of the model over all pairs, in batches of like length."
         import torch
 
-        inputs = [self._input(*pair) for pair in pairs]
-        weighed = {k: Weighed(problem=row.problem) for k, row in enumerate(inputs) if row.problem}
-        readable = [k for k in range(len(inputs)) if k not in weighed]
-        lengths = [len(inputs[k].tokens["input_ids"]) for k in readable]
-        parts = [[readable[n] for n in part] for part in parts_by_length(lengths, self.batch_tokens)]
+        weighed: dict[int, Weighed] = {}
+        by_length = sorted(range(len(pairs)), key=lambda k: len(pairs[k][0]) + len(pairs[k][1]))
+        bar = tqdm(total=len(pairs), desc=desc, disable=not desc, mininterval=2)
+        with torch.inference_mode(), bar:
+            for start in range(0, len(pairs), self.AT_ONCE):
+                inputs = {k: self._input(*pairs[k]) for k in by_length[start : start + self.AT_ONCE]}
+                self._read(inputs, weighed, bar)
+        return [weighed[k] for k in range(len(pairs))]
+
+    def _read(self, inputs: dict[int, _Input], weighed: dict[int, Weighed], bar: tqdm) -> None:
+        "Read what has tokens."
 
         def read(part: list[int]) -> None:
             rows = [inputs[k] for k in part]
@@ -489,10 +502,13 @@ class WeightsJudge(PairJudge):
             for k, row, (p, note) in zip(part, rows, self.score(batch, rows), strict=True):
                 weighed[k] = Weighed(p, row.is_cut, note=note)
 
-        with torch.inference_mode():
-            for part in tqdm([part for part in parts if part], desc=desc, disable=not desc, mininterval=2):
-                self._read_part(part, read, weighed)
-        return [weighed[k] for k in range(len(inputs))]
+        weighed |= {k: Weighed(problem=row.problem) for k, row in inputs.items() if row.problem}
+        readable = [k for k in inputs if k not in weighed]
+        lengths = [len(inputs[k].tokens["input_ids"]) for k in readable]
+        for numbers in parts_by_length(lengths, self.batch_tokens):
+            self._read_part([readable[n] for n in numbers], read, weighed)
+            bar.update(len(numbers))
+        bar.update(len(inputs) - len(readable))
 
     def _read_part(self, part: list[int], read: Callable[[list[int]], None], weighed: dict[int, Weighed]) -> None:
         "Read a batch; where a pair alone is too much for the memory, only that pair has no probability."
@@ -505,7 +521,7 @@ class WeightsJudge(PairJudge):
             try:
                 with_backoff([[k]], read)
             except InputError as e:
-                weighed[k] = Weighed(problem=str(e))
+                weighed[k] = Weighed(problem=str(e))  # it did not fit into the memory
 
     def score(
         self,
@@ -626,13 +642,15 @@ class ServedJudge(PairJudge):
         if not pairs:
             return []
         words = [str(answer) for answer in self.row.answers]
+        options = list(dict.fromkeys([*words, "Yes", "No"]))  # a server may list the likely one alone
         asked = [chat_messages(self.row.asked, *pair) for pair in pairs]
-        return [self._weighed(told, words) for told in self.lm.label_logprobs(asked, words)]
+        return [self._weighed(logprobs, words) for logprobs in self.lm.label_logprobs(asked, options)]
 
-    def _weighed(self, told: dict[str, float], words: list[str]) -> Weighed:
-        if not told:
-            return Weighed(problem=f"{self.lm.name} gave no probabilities for this claim; its text may be too long")
-        return Weighed(answer_share([math.exp(told[word]) for word in words], self.row.supported))
+    def _weighed(self, logprobs: dict[str, float], words: list[str]) -> Weighed:
+        if not logprobs:
+            detail = f"{self.lm.name} gave no probability of yes or no; the text may be too long for it"
+            return Weighed(problem=detail, reason="failed")
+        return Weighed(answer_share([math.exp(logprobs[word]) for word in words], self.row.supported))
 
 # %% ../../nbs/judging/10_published_judges.ipynb #c028f791
 def marked_spans(

@@ -116,7 +116,7 @@ def test_minicheck_flan_t5_weighs_two_tokens_of_one_step(tmp_path, seen):
         logits = model(input_ids=ids, decoder_input_ids=torch.zeros((1, 1), dtype=torch.long)).logits[0, 0]
         expected.append(softmax_of(logits[[3, 209]], 1))
     assert probabilities(judge, make_items(CLAIMS[0])) == pytest.approx([max(expected)], abs=1e-5)
-    assert seen[1] == "predict : She won a prize . </s> Ada studied physics . </s>"
+    assert "predict : She won a prize . </s> Ada studied physics . </s>" in seen and len(seen) == 2
 
 
 @pytest.mark.parametrize("name", ["minicheck:deberta", "minicheck:roberta"])
@@ -128,7 +128,10 @@ def test_minicheck_encoders_read_one_text_with_an_end_token_inside(tmp_path, see
     batch = [tokenizer(f"{DOCUMENT.text}</s>{claim}", return_tensors="pt").input_ids for claim in CLAIMS]
     expected = [softmax_of(model(input_ids=ids).logits[0], 1) for ids in batch]
     assert probabilities(judge, make_items()) == pytest.approx(expected, abs=1e-5)
-    assert seen[0].endswith("She won a prize . </s> Ada studied physics . </s>") and seen[0].startswith("<s> Ada")
+    texts = [
+        "<s> Ada was born in Torin . She studied physics at Velm . She won a prize . </s> Ada studied physics . </s>"
+    ]
+    assert {*texts} < {*seen} and len(seen) == 2
 
 
 def test_factcg_asks_its_question(tmp_path, seen):
@@ -258,12 +261,12 @@ def test_bespoke_is_the_probability_of_yes_in_a_folder_or_behind_a_server(tmp_pa
         has_logprobs = True
 
         def label_logprobs(self, conversations, options):
-            assert options == ["Yes"] and conversations[0][0]["role"] == "system"
-            return [{"Yes": math.log(0.9)}, {}][: len(conversations)]
+            assert options == ["Yes", "No"] and conversations[0][0]["role"] == "system"
+            return [{"Yes": math.log(0.9), "No": math.log(0.1)}, {}][: len(conversations)]
 
     served = open_published("minicheck:bespoke-7b=http://localhost:1/v1#b", lambda url: Server())
     judgments, failures = served.judge(make_items())
-    assert judgments[0].probs == {"Supported": 0.9} and "no probabilities" in failures[0].detail
+    assert judgments[0].probs == {"Supported": 0.9} and failures[0].reason == "failed"
 
 
 @pytest.fixture
@@ -348,7 +351,7 @@ def test_a_document_that_does_not_fit_loses_its_end_and_the_judgment_says_so(cla
         make_items(*CLAIMS, "word7 " * 30, documents=(long,)) + make_items("Ada.", documents=(Document(text="Ada."),))
     )
     assert [judgment.truncated for judgment in judgments] == [True, True, False]
-    assert seen[0].count("Ada") == 14 and seen[0].endswith("</s> Ada studied physics . </s>")
+    assert "<s> " + "Ada " * 13 + "</s> Ada studied physics . </s>" in seen
     assert [failure.reason for failure in failures] == ["too long"] and "20 tokens" in failures[0].detail
 
 
@@ -377,6 +380,17 @@ def test_a_pair_that_is_too_much_for_the_memory_is_a_failure_of_its_own(classifi
     monkeypatch.setattr(judge, "score", full)
     judgments, failures = judge.judge(make_items(*CLAIMS, "Ada won a prize."))
     assert len(judgments) == 2 and [failure.reason for failure in failures] == ["too long"]
+
+
+def test_pairs_are_held_as_tokens_a_few_at_a_time(classifier, monkeypatch):
+    judge = open_published(f"minicheck:roberta={classifier}")
+    items = make_items(*[f"Ada won word{k}." for k in range(7)], *CLAIMS)
+    whole = judge.judge(items)
+    monkeypatch.setattr(type(judge), "AT_ONCE", 2)
+    judge.batch_tokens = 1
+    a_few = judge.judge(items)
+    assert [j.claim_id for j in a_few[0]] == [j.claim_id for j in whole[0]] and not a_few[1]
+    assert [j.probs["Supported"] for j in a_few[0]] == pytest.approx([j.probs["Supported"] for j in whole[0]], abs=1e-5)
 
 
 def test_a_model_that_breaks_gives_no_label(classifier, monkeypatch):
