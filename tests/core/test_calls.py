@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,9 +17,10 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
-from fence_nb.core.calls import CallError, Calls, recording_digest
+from fence_nb.core.calls import CallError, Calls, _Call, recording_digest
 from fence_nb.core.ledger import BudgetReached, Ledger, Price
 from fence_nb.core.records import InputError
 
@@ -70,8 +73,8 @@ class Handler(BaseHTTPRequestHandler):
         status, after = step if isinstance(step, tuple) else (step, None)
         out = {
             "q": q,
-            "path": self.path,
-            "got": {k: v for k, v in self.headers.items() if k.lower() in ("x-key", "authorization")},
+            "path": self.path.split("&key=")[0],
+            "got": {k: v.endswith(KEY) for k, v in self.headers.items() if k.lower() in ("x-key", "authorization")},
             **({"usage": s.usage} if s.usage else {}),
         }
         data = json.dumps(out if status in (200, "cut", "sleep") else {"error": f"no, {KEY}"}).encode()
@@ -480,9 +483,7 @@ class TestSilence:
             root.setLevel(level)
             handler.close()
         assert "q=a" in log.read_text(), "httpx did log the address"
-        assert seen[0]["got"] == {"X-Key": "[key]", "Authorization": "Bearer [key]"}, (
-            "the key was sent, and did not come back"
-        )
+        assert seen[0]["got"] == {"X-Key": True, "Authorization": True}, "the key was sent"
         out, err = capfd.readouterr()
         everything = (
             b"".join(f.read_bytes() for f in tmp_path.iterdir())
@@ -505,3 +506,76 @@ class TestSilence:
         with pytest.raises(InputError, match="header X-Key holds characters") as e:
             Calls().json("p", "GET", service.url, headers={"X-Key": key})
         assert "S3" not in str(e.value) and not service.asked
+
+
+class TestKeysAreNotWords:
+    "Answers are data: no word of them is taken for a key. Complaints are not."
+
+    @pytest.mark.parametrize("key", ["none", "test", "ollama", "EMPTY", "null", "Marn", "sk-1234567890abcdef"])
+    def test_answers_stay_as_they_came(self, service, tmp_path, key):
+        q = f"In Marn the latest test names none, null, EMPTY ollama, {key}"
+        calls = Calls(tmp_path / "c.db")
+        assert calls.json("p", "GET", service.url, {"q": q}, headers={"Authorization": f"Bearer {key}"})["q"] == q
+        assert Calls(tmp_path / "c.db", replay=True).json("p", "GET", service.url, {"q": q})["q"] == q
+
+    @pytest.mark.parametrize(
+        "text, hidden",
+        [
+            ("key abcd-1234-efgh is wrong", "key [key] is wrong"),
+            ("Bearer abcd-1234-efgh!", "Bearer [key]!"),
+            ("xabcd-1234-efghx", "xabcd-1234-efghx"),  # another word
+        ],
+    )
+    def test_complaints_hide_whole_keys(self, text, hidden):
+        call = _Call("p", "GET", httpx.URL("http://h/"), None, {"X-Key": "abcd-1234-efgh"}, {}, None)
+        assert call.words_of(400, text.encode()) == hidden
+
+
+class TestErrorsInAnswers:
+    "A check may say that an answer is a status in disguise."
+
+    @staticmethod
+    def strict(answer):
+        if "error" in answer:
+            raise CallError("p", f"status {answer['error']['code']}", answer["error"]["message"])
+
+    def ask(self, service, calls, **more):
+        answers = iter([{"error": {"code": 503, "message": "a moment"}}] * 2 + [{"fine": True}])
+        return calls.json(
+            "p", "GET", service.url, {"q": "a"}, check=self.strict, read=lambda data: next(answers), **more
+        )
+
+    def test_it_is_asked_again_and_paid_once(self, service):
+        calls = Calls(backoff=0.005, ledger=Ledger(prices={"p": Price(call=1.0)}))
+        assert self.ask(service, calls) == {"fine": True} and len(service.asked) == 3
+        assert calls.ledger.table()[0]["calls"] == 1 and calls.ledger.table()[0]["usd"] == 1.0
+
+    def test_a_lasting_one_costs_nothing(self, service):
+        calls = Calls(backoff=0.005, retries=1, ledger=Ledger(prices={"p": Price(call=1.0)}))
+        with pytest.raises(CallError, match="status 503, a moment, 2 tries"):
+            self.ask(service, calls)
+        assert calls.ledger.table()[0]["usd"] == 0.0
+
+    def test_equal_questions_with_numbers_have_answers_of_their_own(self, service, tmp_path):
+        calls = Calls(tmp_path / "c.db")
+        for _ in range(2):
+            for sample in range(3):
+                calls.json("p", "GET", service.url, {"q": "a"}, sample=sample)
+        assert len(service.asked) == 3
+
+
+def test_an_untrusted_certificate_is_named(tmp_path):
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl for a certificate")
+    names = {"-keyout": tmp_path / "key.pem", "-out": tmp_path / "cert.pem"}
+    options = [str(part) for pair in names.items() for part in pair]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    subprocess.run([*command, *options], capture_output=True, check=True)
+    s = Service()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(names["-out"], names["-keyout"])
+    s.socket = context.wrap_socket(s.socket, server_side=True)
+    with pytest.raises(CallError, match="p: certificate, .*not trusted.*SSL_CERT_FILE") as e:
+        Calls(backoff=0.01).json("p", "GET", s.url.replace("http:", "https:"), {"q": "a"})
+    assert e.value.reason == "certificate"
+    s.stop()

@@ -242,7 +242,7 @@ class Handler(BaseHTTPRequestHandler):
         if mode == "time-out":
             time.sleep(0.8)
         out = (
-            answer(s.provider, q, mode != "empty") | {"echo": sent, "asked": self.path}
+            answer(s.provider, q, mode != "empty")
             if status == 200
             else {"error": {"message": f"bad key {sent}"}}
         )
