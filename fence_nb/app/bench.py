@@ -32,11 +32,11 @@ from ..core.store import read_json, write_json
 from ..core.text import sentences
 from ..corpora.aggrefact import load_aggrefact
 from ..domains.world import RELATIONS, Person, World, claim_text, document
+from ..evidence.windows import mark_claim, read_windows
 from ..judging.calibration import dev_thresholds
 from ..judging.cross_encoder import CrossEncoderJudge
 from ..judging.judge import Judge, JudgeItem
 from ..judging.prompts import Prompts, VerdictError, judge_prompt, parse_verdict
-from ..judging.windows import mark_claim, read_windows
 from ..models.memory import predict_memory
 from ..models.train import TrainArgs, train_dpo, train_sft, training_speed
 from ..results.scores import aggrefact_means

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from ..core.records import InputError, JudgedClaim, need
+from ..evidence.windows import best_sentences, word_share
 from .cross_encoder import resolve_base
-from .windows import best_sentences, word_share
 
 # %% ../../nbs/judging/07_calibration.ipynb #ffc6032c
 def log_odds(

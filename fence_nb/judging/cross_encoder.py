@@ -22,9 +22,9 @@ from typing import Any
 
 from ..core.records import Document, Failure, InputError, JudgedClaim, Judgment, Label, PathLike, need
 from ..core.store import atomic_write
+from ..evidence.windows import balanced_sample, best_sentences, mark_claim, read_windows, word_share
 from ..models.engine import with_backoff
 from .judge import JudgeItem
-from .windows import balanced_sample, best_sentences, mark_claim, read_windows, word_share
 
 # %% ../../nbs/judging/05_cross_encoder.ipynb #130f1bd4
 def resolve_base(

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fence_nb.core.records import Claim, Document, InputError, JudgedClaim
+from fence_nb.evidence.windows import balanced_sample, best_sentences, mark_claim, read_windows
 from fence_nb.judging.cross_encoder import (
     READING_FILE,
     CrossEncoderJudge,
@@ -19,7 +20,6 @@ from fence_nb.judging.cross_encoder import (
     save_reading,
     train_cross_encoder,
 )
-from fence_nb.judging.windows import balanced_sample, best_sentences, mark_claim, read_windows
 
 quick = settings(max_examples=80, deadline=None)
 word = st.sampled_from('ada bo lives in torin lund 12 , U.K. "so" it\'s'.split())
