@@ -1943,6 +1943,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                               'fence_nb/judging/published_judges.py'),
                                                    'fence_nb.judging.published_judges.WeightsJudge.score': ( 'judging/published_judges.html#weightsjudge.score',
                                                                                                              'fence_nb/judging/published_judges.py'),
+                                                   'fence_nb.judging.published_judges.WeightsJudge.text_read': ( 'judging/published_judges.html#weightsjudge.text_read',
+                                                                                                                 'fence_nb/judging/published_judges.py'),
                                                    'fence_nb.judging.published_judges.WeightsJudge.weigh': ( 'judging/published_judges.html#weightsjudge.weigh',
                                                                                                              'fence_nb/judging/published_judges.py'),
                                                    'fence_nb.judging.published_judges._Input': ( 'judging/published_judges.html#_input',

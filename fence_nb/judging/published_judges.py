@@ -455,6 +455,14 @@ class WeightsJudge(PairJudge):
         end = self.tokenizer.eos_token or self.tokenizer.sep_token or ""
         return (asked_text(self.row.asked, document, claim, end),)
 
+    def text_read(
+        self,
+        document: str,  # a part of the documents
+        claim: str,
+    ) -> str:  # empty: the claim alone is too long
+        "The tokens that the model reads, as text again. Compare it with what the authors' code feeds their model."
+        return self.tokenizer.decode(self._input(document, claim).tokens.get("input_ids", []))
+
     def _encoded(self, document: str, claim: str):
         texts = self.render(document, claim)
         return self.tokenizer(*texts, add_special_tokens=self.adds_special, verbose=False)
