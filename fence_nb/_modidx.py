@@ -1899,6 +1899,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                'fence_nb/judging/published_judges.py'),
                                                    'fence_nb.judging.published_judges.ServedJudge._weighed': ( 'judging/published_judges.html#servedjudge._weighed',
                                                                                                                'fence_nb/judging/published_judges.py'),
+                                                   'fence_nb.judging.published_judges.ServedJudge.count_tokens': ( 'judging/published_judges.html#servedjudge.count_tokens',
+                                                                                                                   'fence_nb/judging/published_judges.py'),
                                                    'fence_nb.judging.published_judges.ServedJudge.weigh': ( 'judging/published_judges.html#servedjudge.weigh',
                                                                                                             'fence_nb/judging/published_judges.py'),
                                                    'fence_nb.judging.published_judges.TokenJudge': ( 'judging/published_judges.html#tokenjudge',

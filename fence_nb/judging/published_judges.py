@@ -143,7 +143,7 @@ PUBLISHED = (
     PublishedJudge(
         name="factcg",
         hub="yaxili96/FactCG-DeBERTa-v3-Large",
-        licence="MIT",
+        licence="MIT",  # of its repository
         source="github.com/derenlei/FactCG",
         reader="classes",
         max_length=2048,
@@ -168,7 +168,7 @@ PUBLISHED = (
     PublishedJudge(
         name="alignscore",
         hub="yzha/AlignScore",
-        licence="MIT",
+        licence="MIT",  # of its repository
         source="github.com/yuh-zha/AlignScore",
         reader="classes",
         max_length=512,
@@ -644,6 +644,10 @@ class ServedJudge(PairJudge):
         self.lm = lm
         if not lm.has_logprobs:
             raise InputError(f"{row.name}: {lm.name} gives no probabilities of words, which this judge is read by")
+
+    def count_tokens(self, text: str) -> int:
+        "A guess on the safe side: the tokenizer is the server's."
+        return math.ceil(len(text) / 3)
 
     def weigh(self, pairs: list[Pair], desc: str = "") -> list[Weighed]:
         "Ask for the answers' probabilities."

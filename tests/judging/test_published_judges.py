@@ -470,3 +470,20 @@ def test_the_table_is_whole_and_every_row_is_a_judge_of_two_ways(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hhem").mkdir()
     assert not is_published("hhem") and not is_published("owner/hhem")
+
+
+def test_answers_are_scored_and_judges_compared_by_name(classifier):
+    import fence_nb as f
+    from fence_nb.domains.examples import ANSWER, PAGE, example_claims, example_lm
+
+    spec = f"minicheck:roberta={classifier}"
+    scored = f.score([ANSWER], documents=[PAGE], model=example_lm(), judge=spec)
+    assert len(scored.claims) == 4 and not scored.failures
+    assert {judgment.judge for judgment in f.judge(example_claims(), [PAGE], model=spec).judgments.values()} == {
+        "minicheck:roberta"
+    }
+    compared = f.compare_judges(example_claims(), [PAGE], models=[spec, example_lm()], probs=False)
+    single, pairs = compared.tables()
+    assert compared.ways == 2 and pairs.title.endswith("supported or not")
+    assert [row[0] for row in single.rows] == [spec, "example"] and len(compared.rows()) == 8
+    assert "kappa" in compared._repr_html_()
