@@ -254,7 +254,7 @@ def _pieces(text: str, join: str, size: Callable[[str], int], most: int) -> list
         breaks += 1
     return pieces
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #0adb4ed0
 def _packed(pieces: list[tuple[str, str]], size: Callable[[str], int], most: int) -> list[str]:
     "Neighbouring pieces together, as many as fit."
     parts: list[str] = []
@@ -277,7 +277,7 @@ def _in_equal_parts(pieces: list[tuple[str, str]], most: int) -> list[str]:
     groups = [pieces[k : k + each] for k in range(0, len(pieces), each)]
     return ["".join(before + piece for before, piece in group).strip() for group in groups]
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #1d43be3e
 def document_parts(
     text: str,
     most: int,  # size of a part
@@ -310,7 +310,7 @@ def _whole_text(documents: Sequence[Document]) -> str:
     "Documents under one another, each with its title, as a language model sees them."
     return "\n".join(f"{d.title}\n{d.text}" if d.title else d.text for d in documents)
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #fdc1e00c
 class PairJudge:
     "Judges a claim by the parts of its documents. What weighs them, a subclass says."
 
@@ -404,7 +404,7 @@ class _Input:
     is_cut: bool = False
     problem: str = ""
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #f510a167
 class WeightsJudge(PairJudge):
     "A published judge whose weights are on this machine."
 
@@ -597,7 +597,7 @@ def chat_messages(
     "A published conversation with its places filled."
     return [{"role": role, "content": asked_text(text, document, claim)} for role, text in asked]
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #beb0ae49
 class ChatJudge(WeightsJudge):
     "Weighs the word with which a chat model would answer."
 
@@ -715,9 +715,9 @@ class TokenJudge(WeightsJudge):
         if fitted.problem:
             return fitted
         characters = fitted.tokens.pop("offset_mapping")
-        own = self.count_tokens(fitted.claim)
-        first = len(characters) - own - 1  # the last token is the frame's
-        places = [(first + k, *characters[first + k]) for k in range(own)]
+        claim_tokens = self.count_tokens(fitted.claim)
+        first = len(characters) - claim_tokens - 1  # the last token is the frame's
+        places = [(first + k, *characters[first + k]) for k in range(claim_tokens)]
         return replace(fitted, claim_places=tuple(place for place in places if place[1] < place[2]))
 
     def score(self, batch: Any, rows: list[_Input]) -> list[tuple[float, str]]:
@@ -728,10 +728,12 @@ class TokenJudge(WeightsJudge):
     def _verdict(self, row: _Input, probs: list[float]) -> tuple[float, str]:
         if not row.claim_places:
             return math.nan, ""
-        own = [probs[place] for place, _, _ in row.claim_places]
+        claim_probs = [probs[place] for place, _, _ in row.claim_places]
         characters = [(start, end) for _, start, end in row.claim_places]
-        spans = marked_spans(row.claim, characters, [p < self.row.threshold for p in own])
-        return min(own), "Not in the documents: " + "; ".join(repr(span.strip()) for span in spans) if spans else ""
+        spans = marked_spans(row.claim, characters, [p < self.row.threshold for p in claim_probs])
+        return min(claim_probs), "Not in the documents: " + "; ".join(
+            repr(span.strip()) for span in spans
+        ) if spans else ""
 
 
 def _grouped(passages: list[str], sizes: list[int], most: int) -> list[list[str]]:
@@ -781,7 +783,7 @@ def _tensor_file(folder: Path) -> Path:
             return files[0]
     raise InputError(f"{folder}: no weights in this folder (a file such as model.safetensors)")
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #dd8c1a65
 def load_tensors(
     file: Path,  # .safetensors, or a checkpoint of PyTorch
 ) -> dict[str, Any]:  # name -> tensor
@@ -839,7 +841,7 @@ def _filled(model: Any, tensors: dict[str, Any], row: PublishedJudge) -> Any:
         raise InputError(f"{row.name}: these weights are no {row.hub}: {left[0]} and {len(left) - 1} more are missing")
     return model
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #36e68f7b
 def _hhem(row: PublishedJudge, folder: Path, auto: str) -> tuple[Any, Any]:
     "An encoder of T5 that classifies tokens; on the hub, its tensors begin with `t5.`"
     from transformers import AutoConfig, T5ForTokenClassification
@@ -851,7 +853,7 @@ def _hhem(row: PublishedJudge, folder: Path, auto: str) -> tuple[Any, Any]:
     model.tie_weights()
     return model, _tokenizer(backbone)
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #9096e5c9
 _ALIGNSCORE_NAMES = (
     ("base_model.pooler.dense.", "classifier.dense."),  # RoBERTa's pooler is the first layer of its classifier
     ("tri_layer.", "classifier.out_proj."),
@@ -893,7 +895,7 @@ def is_published(
     families = {row.name.partition(":")[0] for row in PUBLISHED}
     return "://" not in name and name.partition(":")[0] in {*families, "nli"} and not Path(spec).exists()
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #c0a2833e
 def published_row(
     spec: str,  # NAME, NAME=FOLDER or NAME=URL#MODEL
 ) -> PublishedJudge:
@@ -968,7 +970,7 @@ def _tell_licence(row: PublishedJudge) -> None:
     limits = "" if row.is_free else ", not for commercial use"
     print(f"{row.name}: {row.hub}, licence {row.licence}{limits}", file=sys.stderr)
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #2209eb55
 def fetch_published(
     spec: str,  # NAME, NAME=FOLDER or NAME=URL#MODEL
 ) -> Path | None:  # the folder of its weights; None: they are behind a server
@@ -982,7 +984,7 @@ def fetch_published(
         raise InputError(f"{row.name}: is not asked through a server; give {row.name}=FOLDER")
     return None
 
-
+# %% ../../nbs/judging/10_published_judges.ipynb #92eddcbc
 def open_published(
     spec: str,  # NAME, NAME=FOLDER or NAME=URL#MODEL
     open_model: Callable[[str], LanguageModel] = open_lm,  # for an address

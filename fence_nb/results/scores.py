@@ -266,22 +266,6 @@ def _kappas(tables: np.ndarray) -> np.ndarray:
         return np.where(by_chance < 1, (same - by_chance) / (1 - by_chance), np.nan)
 
 
-def judge_agreement(
-    labels: dict[str, list[Hashable | None]],  # judge -> its label of each claim, in one order; None: it has none
-    groups: Sequence[Hashable] | None = None,  # what is drawn together, such as the article; None: each claim
-    seed: int = 0,
-    n: int = 1000,  # resamples
-) -> list[Agreement]:  # of each pair of judges
-    "How often two judges give the same label, and how much of that is more than chance. Source: Cohen 1960."
-    agreements = []
-    for first, second in combinations(labels, 2):
-        pairs = list(zip(labels[first], labels[second], strict=True))
-        both = [k for k, (a, b) in enumerate(pairs) if a is not None and b is not None]
-        own_groups = [groups[k] if groups else k for k in both]
-        agreements.append(_agreement(first, second, [pairs[k] for k in both], own_groups, seed, n))
-    return agreements
-
-
 def _agreement(
     first: str, second: str, pairs: list[tuple[Hashable, Hashable]], groups: list[Hashable], seed: int, n: int
 ) -> Agreement:
@@ -299,6 +283,22 @@ def _agreement(
     return Agreement(
         first, second, len(pairs), same, kappa if is_defined else None, interval(_kappas(drawn)) if is_defined else None
     )
+
+# %% ../../nbs/results/01_scores.ipynb #88cb486a
+def judge_agreement(
+    labels: dict[str, list[Hashable | None]],  # judge -> its label of each claim, in one order; None: it has none
+    groups: Sequence[Hashable] | None = None,  # what is drawn together, such as the article; None: each claim
+    seed: int = 0,
+    n: int = 1000,  # resamples
+) -> list[Agreement]:  # of each pair of judges
+    "How often two judges give the same label, and how much of that is more than chance. Source: Cohen 1960."
+    agreements = []
+    for first, second in combinations(labels, 2):
+        pairs = list(zip(labels[first], labels[second], strict=True))
+        both = [k for k, (a, b) in enumerate(pairs) if a is not None and b is not None]
+        own_groups = [groups[k] if groups else k for k in both]
+        agreements.append(_agreement(first, second, [pairs[k] for k in both], own_groups, seed, n))
+    return agreements
 
 # %% ../../nbs/results/01_scores.ipynb #4d44b21c
 Labels = list[list[bool | None]]  # for each response, for each claim: supported, not, or None for unparsed
