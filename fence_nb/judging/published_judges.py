@@ -461,7 +461,8 @@ class WeightsJudge(PairJudge):
         claim: str,
     ) -> str:  # empty: the claim alone is too long
         "The tokens that the model reads, as text again. Compare it with what the authors' code feeds their model."
-        return self.tokenizer.decode(self._input(document, claim).tokens.get("input_ids", []))
+        tokens = self._input(document, claim).tokens.get("input_ids", [])
+        return self.tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
 
     def _encoded(self, document: str, claim: str):
         texts = self.render(document, claim)
