@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from .prose import prose_spans
+
 # %% ../../nbs/core/06_text.ipynb #a4f386b1
 def words(
     text: str,
@@ -41,8 +43,8 @@ class _Rule:
     needs: re.Pattern
 
 
-_PLAIN = _Rule(
-    end=re.compile(r"[.!?]+[\"')\]]*(?=\s|$)|\n+"),
+_PAGES = _Rule(
+    end=re.compile(r"[.!?]+[\"')\]]*(?=\s|$)|[。！？｡।॥۔؟։።။៕]+[\"'”’」』）)\]]*|\n+"),
     no_end=re.compile(rf"(?:\b(?:{_TITLES}|approx|ca|etc|e\.g|i\.e)|\b[A-Z])\.[.!?]*[\"')\]]*\Z"),
     needs=re.compile(r"\w"),
 )
@@ -68,13 +70,19 @@ def _stop_spans(text: str) -> list[tuple[int, int]]:
 
 def sentence_spans(
     text: str,  # a response
-    rules: Literal["plain", "cover", "stops"] = "plain",  # cover: the spans meet; stops: any . ! or ? ends a sentence
+    rules: Literal["plain", "cover", "stops", "pages"] = "plain",  # cover: the spans meet; stops: any . ! or ? ends one
 ) -> list[tuple[int, int]]:  # (start, end) of each sentence, in order
-    "Where the sentences are; none where the text has no words."
+    """Where the sentences are; none where the text has no words.
+
+    Plain rules leave out what can hold no claim: headings, code, rulers, lists of sources, the head of a table.
+    A row of a table is one sentence. `core.prose.sentence_context` says what stands above it.
+    """
+    if rules == "plain":
+        return prose_spans(text)
     if rules == "stops":
         return _stop_spans(text)
     cover = rules == "cover"
-    rule = _COVERING if cover else _PLAIN
+    rule = _COVERING if cover else _PAGES
     spans = []
     start = 0
     for end in [*(match.end() for match in rule.end.finditer(text)), len(text)]:
@@ -95,7 +103,7 @@ def sentences(
     text: str,
 ) -> list[str]:  # together they are the text, but for white space at their ends
     "A text cut before each of its sentences; what stands between two goes with the second."
-    starts = [start for start, _ in sentence_spans(text)]
+    starts = [start for start, _ in sentence_spans(text, "pages")]
     edges = [0, *starts[1:], len(text)]
     pieces = [text[start:end].strip() for start, end in pairwise(edges)]
     return [piece for piece in pieces if piece]
