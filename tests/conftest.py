@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FENCE_DATA") or ROOT.parent / "shared" / "data")  # the public sets, where they are
 if DATA.is_dir():
     os.environ["FENCE_DATA"] = str(DATA)  # `data/raw` in a setting means this folder
+ANSWERS = tempfile.TemporaryDirectory(prefix="fence-answers-")  # what servers answer is kept here, and goes with us
+os.environ["FENCE_CACHE"] = ANSWERS.name
 # The gate tries the same examples each time; `HYPOTHESIS_PROFILE=default pytest` goes looking for new ones.
 settings.register_profile("gate", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))

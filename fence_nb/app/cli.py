@@ -476,7 +476,7 @@ def main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (InputError, OSError, RuntimeError, KeyboardInterrupt) as error:
-        piped = {options.get("out", ""), options.get("kb", "")} & {None, "-"}
+        piped = options.get("out", "") in (None, "-") or options.get("kb") == "-"
         explained = _explained(error, not piped)
         if explained is None:
             raise

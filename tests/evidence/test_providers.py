@@ -241,11 +241,7 @@ class Handler(BaseHTTPRequestHandler):
             status = 403
         if mode == "time-out":
             time.sleep(0.8)
-        out = (
-            answer(s.provider, q, mode != "empty")
-            if status == 200
-            else {"error": {"message": f"bad key {sent}"}}
-        )
+        out = answer(s.provider, q, mode != "empty") if status == 200 else {"error": {"message": f"bad key {sent}"}}
         if mode == "wrong schema":
             out = (
                 [{"everything": "changed"}]
