@@ -130,6 +130,7 @@ class Response(Record):
     round: int = 0  # 0: as sampled; r: after r rounds of revision
     parent: str = ""  # id of the response that this one revises
     policy: str = ""  # how it was revised: edit_remove | edit; empty: not at all
+    cut: bool = Field(False, exclude_if=_is_empty)  # it was stopped at the token limit
 
 # %% ../../nbs/core/00_records.ipynb #73c78d16
 class Claim(Record):
@@ -162,7 +163,7 @@ class Revision(Record):
     claim_id: str
     judgment_id: str = ""
     action: Literal["keep", "correct", "remove"]
-    knows: str = ""  # the generator's own answer: true | false | unknown | unparsed; empty when not asked
+    knows: str = ""  # the generator's own answer: true | false | unknown; empty when not asked or not read
     before: str = ""  # the sentence as it was
     after: str = ""  # the sentence as it is; empty when it was deleted
     policy: str = ""  # the rule: edit_remove | edit

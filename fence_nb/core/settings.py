@@ -165,6 +165,7 @@ class Profile(BaseModel):
     top_k: PositiveInt  # best responses that may be chosen
     max_pairs: NonNegativeInt  # of a prompt; 0 = all
     empty_score: UnitFloat  # of a response without claims
+    lost_claims: Literal["leave_out", "unsupported"]  # what becomes of a response whose claims got no reply
     pair_rule: Literal["share", "pareto"]  # when one response is preferred to another
     pair_floor: UnitFloat  # of the prompt's most supported claims, that a chosen response has
     pair_margin: UnitFloat  # between the scores of a pair

@@ -51,13 +51,6 @@ class Reply:
             return f"the reply was cut {place}; give more room (--max-new-tokens)"
         return self.error
 
-    @property
-    def text_or_raise(self) -> str:
-        "The text, where a failure cannot stand for it. Raises: `InputError`."
-        if self.error:
-            raise InputError(f"{self.error}; run the same command again, what was answered is not asked twice")
-        return self.text
-
 # %% ../../nbs/models/00_interface.ipynb #5e7a0002
 _TAGS = r"think|thinking|thought|thoughts|reasoning|reflection|seed:think"
 _OPEN = re.compile(

@@ -43,6 +43,7 @@ class TemperaturePart(FactsPart):
     "An arm at one temperature."
 
     by_popularity: list[GroupPart]
+    cut_pct: Percent = 0.0  # answers that were stopped at the token limit
 
 
 class ArmPart(TemperaturePart):
