@@ -11,6 +11,7 @@ __all__ = ['PASSAGE', 'KB_TABLES', 'KB_INDEXES', 'ALIKE', 'SMALL', 'REACH', 'CAN
 import hashlib
 import math
 import os
+import re
 import sqlite3
 import threading
 import unicodedata
@@ -21,25 +22,55 @@ from typing import Any, NamedTuple
 
 from ..core.records import Claim, Document, InputError, PathLike
 from ..core.store import check_record, open_lines
-from ..core.text import sentences, words
+from ..core.text import UNSPACED, sentences, without_accents, words
 from .tools import Toolbox, ToolCall
 
 # %% ../../nbs/evidence/01_kb.ipynb #2b000003
 PASSAGE = 100  # words
 
 
+def _size(word: str) -> int:
+    "How many words it counts for: one, or more where blanks do not part words."
+    if word.isascii():
+        return 1
+    return max(1, (len(UNSPACED.findall(word)) + 1) // 2)
+
+
+def _chunks(sentence_words: list[str]) -> Iterator[list[str]]:
+    "Words in groups that are as large as a passage may be."
+    group: list[str] = []
+    size = 0
+    for word in sentence_words:
+        parts = [word]
+        if _size(word) > PASSAGE:
+            parts = [word[k : k + 2 * PASSAGE] for k in range(0, len(word), 2 * PASSAGE)]
+        for part in parts:
+            if group and size + _size(part) > PASSAGE:
+                yield group
+                group = []
+                size = 0
+            group.append(part)
+            size += _size(part)
+    if group:
+        yield group
+
+
 def _pieces(line: str) -> list[list[str]]:
     "The words of a line, cut between sentences where it is long, and inside a sentence where that is too long."
     line_words = line.split()
-    if len(line_words) <= PASSAGE:
+    if sum(map(_size, line_words)) <= PASSAGE:
         return [line_words] if line_words else []
     pieces = []
     for sentence in sentences(line):
-        sentence_words = sentence.split()
-        pieces += [sentence_words[k : k + PASSAGE] for k in range(0, len(sentence_words), PASSAGE)]
+        pieces += _chunks(sentence.split())
     return pieces
 
 # %% ../../nbs/evidence/01_kb.ipynb #c6406e82
+def _joint(passage: str, following: str) -> str:
+    "What stands between two sentences of a passage: nothing in Chinese or Japanese."
+    return "" if re.search(r"[。！？」』”）]\Z", passage) and UNSPACED.search(following[:2]) else " "
+
+
 def passages(
     text: str,  # of a page; a line is a paragraph
 ) -> Iterator[str]:  # of at most `PASSAGE` words each, in order; all words are in one
@@ -48,33 +79,67 @@ def passages(
     size = 0
     for line in text.splitlines():
         for i, piece in enumerate(_pieces(line)):
-            if passage and size + len(piece) > PASSAGE:
+            piece_size = sum(map(_size, piece))
+            piece_text = " ".join(piece)
+            if passage and size + piece_size > PASSAGE:
                 yield passage
                 passage = ""
                 size = 0
             if passage:
-                passage += " " if i else "\n"
-            passage += " ".join(piece)
-            size += len(piece)
+                passage += _joint(passage, piece_text) if i else "\n"
+            passage += piece_text
+            size += piece_size
     if passage:
         yield passage
 
 # %% ../../nbs/evidence/01_kb.ipynb #2b000006
-def title_key(
-    title: str,  # as written
-) -> str:  # equal for titles that differ in capitals, spaces or underscores only
-    "What a title is found by."
+_PLAIN_LETTERS = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "ı": "i", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ŋ": "n"}
+)
+_DASHES = re.compile("[-‐-―−﹘﹣_·・•]")
+_QUOTES = re.compile("['\"`´‘’‚‛“”„‟«»‹›ʹʺʻʼʽʾʿˈ′″「」『』]")
+
+
+def _spelled(title: str) -> str:
+    "A title but for capitals, spaces and underscores: what it was found by until version 2 of the file."
     return " ".join(unicodedata.normalize("NFC", title).replace("_", " ").casefold().split())
 
+
+def title_key(
+    title: str,  # as written
+) -> str:  # equal for titles that differ in capitals, spaces, accents, dashes, quotation marks or stops only
+    "What a title is found by."
+    if title.isascii() and title.replace(" ", "").isalnum():
+        return " ".join(title.lower().split())
+    key = without_accents(unicodedata.normalize("NFKC", title).casefold()).translate(_PLAIN_LETTERS)
+    key = _QUOTES.sub("", _DASHES.sub(" ", key))
+    key = re.sub(r"(?<=\b\w)\.\s*(?=\w\.)", "", key)  # j. k. rowling: jk. rowling
+    key = re.sub(r"\.(?=\s|$)", "", key)
+    key = " ".join(re.sub(r"\s*/\s*", "/", key).split())
+    return key or _spelled(title)  # a title of dashes or quotation marks only
+
 # %% ../../nbs/evidence/01_kb.ipynb #2b000009
-_TOKENIZER = "unicode61"  # how SQLite cuts passages; whoever changes it changes `search_terms`, too
+_TOKENIZER = "unicode61"  # how SQLite cuts passages in Latin letters; `search_terms` cuts them as it does
+_VERSION = 2  # of the words and keys in the file; one of version 1 has its Latin words and spelled titles only
+_OTHER_LETTERS = re.compile("[\u0370-\u1fff\u2e80-\ud7ff\uf900-\ufdff\ufe70-\uffdc\U00020000-\U0003ffff]")
+_SIGNS = [chr(c) for c in range(0x900, 0x1E00) if unicodedata.category(chr(c)).startswith("M")]
+_SIGNS_AS_LETTERS = str.maketrans({sign: chr(0xE000 + ord(sign) - 0x900) for sign in _SIGNS})
 
 
 def search_terms(
     text: str,  # a query, or a passage
 ) -> list[str]:  # in order, without capitals and accents
     "The words that a search goes by, as the index has them."
-    return words(text, accents=False)
+    return [word.translate(_SIGNS_AS_LETTERS) for word in words(text, accents=False)]
+
+
+def _indexed(text: str) -> str:
+    "What the index is given for a text."
+    return " ".join(search_terms(text)) if _OTHER_LETTERS.search(text) else text
+
+
+def _term_count(text: str) -> int:
+    return len(search_terms(text)) if _OTHER_LETTERS.search(text) else len(text.split())
 
 # %% ../../nbs/evidence/01_kb.ipynb #67abcef0
 KB_TABLES = f"""
@@ -124,7 +189,10 @@ class KbWriter:
         if about["source"] != source:
             self.db.close()
             raise InputError(f"{self.part}: begun from another source; remove it to begin again")
-        self.counts = {name: value for name, value in about.items() if name != "source"}
+        if about.get("version") != _VERSION:
+            self.db.close()
+            raise InputError(f"{self.part}: begun by another version of fence_nb; remove it to begin again")
+        self.counts = {name: value for name, value in about.items() if name not in ("source", "version")}
 
     def _begin(self, source: str) -> dict[str, Any]:
         "Take the file for ourselves, make its tables where it is new, and read how far it is."
@@ -135,7 +203,9 @@ class KbWriter:
         if is_new:
             for statement in KB_TABLES.split(";\n"):
                 self.db.execute(statement)
-            self._set(source=source, done=0, pages=0, redirects=0, empty=0, other=0, passages=0, tokens=0)
+            self._set(
+                source=source, version=_VERSION, done=0, pages=0, redirects=0, empty=0, other=0, passages=0, tokens=0
+            )
         return dict(self.db.execute("select name, value from about"))
 
     def _set(self, **values: str | int) -> None:
@@ -158,13 +228,14 @@ class KbWriter:
         if not numbered:
             self.counts["empty"] += 1
             return
-        index_rows = [(number, title, passage) for number, passage in numbered]
+        indexed_title = _indexed(title)
+        index_rows = [(number, indexed_title, _indexed(passage)) for number, passage in numbered]
         self.db.executemany("insert into passages values (?, ?)", numbered)
         self.db.executemany("insert into words(rowid, title, text) values (?, ?, ?)", index_rows)
         self._add_title(title, first, len(numbered), None)
         self.counts["pages"] += 1
         self.counts["passages"] += len(numbered)
-        self.counts["tokens"] += len(text.split()) + len(numbered) * len(title.split())
+        self.counts["tokens"] += _term_count(text) + len(numbered) * _term_count(title)
 
     def redirect(
         self,
@@ -276,16 +347,53 @@ class _TitledPage(NamedTuple):
     passages: int  # how many it has
 
 
-class _TitleIndex(SqliteFile):
+class _PagesFile(SqliteFile):
+    "A file of `KbWriter`."
+
+    def __init__(self, path: PathLike, source: str):
+        super().__init__(path, source)
+        self._about: dict[str, int | str] = {}
+
+    def about(self) -> dict[str, int | str]:
+        "What the file holds: pages, redirects, empty pages, passages."
+        if not self._about:
+            self._about = dict(self.rows("select name, value from about"))
+        return self._about
+
+    @property
+    def _is_old(self) -> bool:
+        return self.about().get("version", 1) < _VERSION
+
+    def key_of(self, title: str) -> str:
+        "A title as the file has it."
+        return _spelled(title) if self._is_old else title_key(title)
+
+    def terms_of(self, text: str) -> list[str]:
+        "The words of a text as the file has them."
+        if not self._is_old:
+            return search_terms(text)
+        plain = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+        return re.findall(r"\w+", plain.lower())
+
+    def check_script(self, query: str) -> None:
+        "Raises: `InputError` where an old file cannot have the words of a query."
+        letters = sum(character.isalpha() for character in query)
+        if self._is_old and 2 * len(_OTHER_LETTERS.findall(query)) > letters:
+            problem = "built before other scripts than Latin could be searched"
+            raise InputError(f"{self.path}: {problem}; build the file again")
+
+
+class _TitleIndex(_PagesFile):
     "Pages by their titles."
 
     def _pages(self, title: str) -> tuple[list[_TitledPage], str]:  # how they were found: empty or redirect
-        "The pages of that title; of several that differ in capitals, those that are written so."
+        "The pages of that title; of several with one key, those that are written so."
         wanted = title.strip()
         way = ""
         by_key = "select title, first, passages, target from titles where key = ? order by id"
         for _ in range(3):  # a redirect may lead to another
-            rows = self.rows(by_key, title_key(wanted))
+            rows = self.rows(by_key, self.key_of(wanted))
+            rows = [row for row in rows if _spelled(row[0]) == _spelled(wanted)] or rows
             pages = [_TitledPage(*row[:3]) for row in rows if row[1]]
             if pages:
                 return [page for page in pages if page.title == wanted] or pages, way
@@ -315,7 +423,7 @@ class _TitleIndex(SqliteFile):
 
         Of two slips and three parts of a title, one part has no slip. It is looked for by its rarest letters.
         """
-        key = title_key(title)[:200]
+        key = self.key_of(title)[:200]
         parts = min(len(key) // 10 + 1, 4)  # ten letters may hold one slip; four parts at most, so that time is bounded
         size = len(key) // parts
         key_by_title: dict[str, str] = {}
@@ -357,18 +465,8 @@ def _rare_ones(terms: list[str], counts: dict[str, int]) -> list[str]:
     return rare
 
 # %% ../../nbs/evidence/01_kb.ipynb #2b000013
-class _WordIndex(SqliteFile):
+class _WordIndex(_PagesFile):
     "Passages by their words."
-
-    def __init__(self, path: PathLike, source: str):
-        super().__init__(path, source)
-        self._about: dict[str, int | str] = {}
-
-    def about(self) -> dict[str, int | str]:
-        "What the file holds: pages, redirects, empty pages, passages."
-        if not self._about:
-            self._about = dict(self.rows("select name, value from about"))
-        return self._about
 
     def _ranked(self, match: str, n: int) -> list[ScoredPassage]:
         return self.rows("select rowid, rank from words where words match ? order by rank, rowid limit ?", match, n)
@@ -405,7 +503,7 @@ class _WordIndex(SqliteFile):
         weights = {term: max(math.log(ratio), 1e-6) for term, ratio in rarity.items()}
         texts = self._texts(list(scores)) if weights else []
         for number, title, text in texts:
-            passage_terms = search_terms(f"{title} {text}")
+            passage_terms = self.terms_of(f"{title} {text}")
             damping = 1.2 * (0.25 + 0.75 * len(passage_terms) / mean)
             occurrences = {term: passage_terms.count(term) for term in weights}
             scores[number] -= sum(weights[t] * n * 2.2 / (n + damping) for t, n in occurrences.items() if n)
@@ -483,7 +581,8 @@ class KnowledgeBase(_TitleIndex, _WordIndex):
         floor: float = 0.6,  # of the best passage's score; below it a hit shares a first name, not a subject
     ) -> list[Document]:  # best first
         "Passages that share words with the query, by BM25."
-        terms = list(dict.fromkeys(search_terms(query)))
+        self.check_script(query)
+        terms = list(dict.fromkeys(self.terms_of(query)))
         if not terms:
             return []
         scored = self.best_passages(terms, k)
@@ -527,7 +626,7 @@ def documents_kb(
         fields = {name: value for name, value in row.items() if name in ("title", "text")}
         documents.append(check_record(Document, fields, place))
     digest = hashlib.sha256("".join(document.id for document in documents).encode()).hexdigest()[:16]
-    db = Path(cache, f"kb-{digest}.db")
+    db = Path(cache, f"kb{_VERSION}-{digest}.db")  # a file of another version has other words
     if not db.exists():
         build_kb(documents, db)
     return kb_toolbox(db, top)

@@ -1,6 +1,7 @@
 "Rules for sentences that figures rest on, words and BM25 by hand. Hard cases are in test_prose.py."
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,54 @@ def test_words():
     assert words("Zoë's CATS", accents=False) == ["zoe", "s", "cats"]
     assert words("Zoë x_y", ascii_only=True) == ["zo", "x", "y"]
     assert words("") == []
+
+
+WORDS = [
+    ("東京タワー", ["東京", "京タ", "タワ", "ワー", "ー"]),
+    ("北京 is big", ["北京", "京", "is", "big"]),
+    ("猫", ["猫"]),
+    ("नई दिल्ली", ["नई", "दिल्ली"]),
+    ("ตึกสูง", ["ตึก", "กสู", "สูง", "ง"]),
+    ("서울은 크다.", ["서울은", "크다"]),
+    ("القاهرة, مصر", ["القاهرة", "مصر"]),
+    ("می‌روم", ["میروم"]),
+    ("Երևան։", ["երևան"]),
+    ("ঢাকা শহর", ["ঢাকা", "শহর"]),
+    ("በ1950 ተወለደ", ["በ1950", "ተወለደ"]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), WORDS)
+def test_words_of_other_scripts(text, expected):
+    assert words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "typed"),
+    [
+        ("Łódź Müller Hồ", "Łodz muller ho"),
+        ("Ёлка мой", "елка мои"),
+        ("Ελλάδα", "ελλαδα"),
+        ("القَاهِرة أحمد", "القاهرة احمد"),
+        ("ＡＢＢＡ ｱﾊﾞ", "abba アバ"),
+        ("שָׁלוֹם", "שלום"),
+        ("서울", "서울"),
+        ("हिन्दी", "हिन्दी"),
+    ],
+)
+def test_words_without_accents(written, typed):
+    assert words(written, accents=False) == words(typed, accents=False) == words(typed)
+
+
+@given(st.text(max_size=40))
+def test_latin_words_are_as_ever(text):
+    latin = "".join(c for c in text if ord(c) < 0x590)
+    assert words(latin) == re.findall(r"\w+", latin.lower())
+
+
+def test_bm25_in_chinese():
+    scores = bm25("他在上海学习", ["李明生于北京。", "他后来去上海读书。", "天气很好。"])
+    assert max(scores) == scores[1] > 0
 
 
 def test_bm25_by_hand():

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -578,3 +579,95 @@ def test_a_damaged_base_is_one_line(large, tmp_path):
         path.write_bytes(bad)
         with pytest.raises(InputError, match=f"({words}).*build the file again"):
             KnowledgeBase(path).lookup("Page number 7")
+
+
+PAGES = {  # title -> text, a word or two that somebody looks for
+    "李明": ("李明出生于北京。他在上海学习物理。", "上海"),
+    "山田花子": ("山田花子は京都で生まれた。大学で物理を学んだ。", "京都で"),
+    "กรุงเทพ": ("กรุงเทพเป็นเมืองหลวงของประเทศไทย", "เมืองหลวง"),
+    "दिल्ली": ("दिल्ली भारत की राजधानी है।", "राजधानी भारत"),
+    "ঢাকা": ("ঢাকা বাংলাদেশের রাজধানী।", "রাজধানী"),
+    "서울": ("서울은 대한민국의 수도이다.", "대한민국의"),
+    "القاهرة": ("القَاهِرة عاصمة مصر.", "القاهرة مصر"),
+    "תל אביב": ("תל אביב היא עיר לחוף הים.", "עיר לחוף"),
+    "Ёлкин": ("Ёлкин мой герой.", "елкин мои"),
+    "Ελλάδα": ("Η Ελλάδα είναι χώρα.", "ελλαδα χωρα"),
+    "Hà Nội": ("Hà Nội là thủ đô của Việt Nam.", "thu đo viet nam"),
+    "Երևան": ("Երևանը Հայաստանի մայրաքաղաքն է։", "հայաստանի"),
+    "ရန်ကုန်": ("ရန်ကုန်သည် မြို့ကြီးဖြစ်သည်။", "မြို့ကြီး"),
+    "ＡＢＢＡ": ("ＡＢＢＡ sang in Velm.", "abba"),
+    "Torin": ("Torin has a port.", "port torin"),
+}
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scripts") / "kb.db"
+    build_kb([Document(title=title, text=text) for title, (text, _) in PAGES.items()], path)
+    return KnowledgeBase(path)
+
+
+@pytest.mark.parametrize("title", PAGES)
+def test_search_in_every_script(scripts, title):
+    text, query = PAGES[title]
+    assert scripts.search(query)[0].title == title
+    assert scripts.search(text)[0] == scripts.search(text)[0].model_copy(update={"title": title, "text": text})
+    assert scripts.lookup(title)[0].text == text
+
+
+def test_search_in_every_script_of_a_large_base(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SMALL", 5)
+    build_kb([Document(title=title, text=text) for title, (text, _) in PAGES.items()], tmp_path / "kb.db")
+    kb = KnowledgeBase(tmp_path / "kb.db")
+    assert [kb.search(query)[0].title for _, query in PAGES.values()] == list(PAGES)
+
+
+@pytest.mark.parametrize(
+    ("title", "asked"),
+    [
+        ("Zoë D'Ará", "zoe d’ara"),
+        ("Ørsted–Łuk", "Orsted-Luk"),
+        ("Ka-Zee", "Ka Zee"),
+        ("K. L. Moor", "KL Moor"),
+        ("K.L. Moor", "K. L. Moor"),
+        ("Ab/Cd", "Ab / Cd"),
+        ("İznikli", "iznikli"),
+        ("ｚｏｒ", "Zor"),
+        ("Straßenau", "STRASSENAU"),
+        ("Ngô Bảo", "Ngo Bao"),
+        ("Алёна", "алена"),
+        ("Zor", "“Zor”"),
+        ("---", "---"),
+    ],
+)
+def test_titles_as_people_write_them(tmp_path, title, asked):
+    build_kb(
+        [Document(title=title, text="The page."), Document(title="Other", text="Another page.")], tmp_path / "kb.db"
+    )
+    [document] = KnowledgeBase(tmp_path / "kb.db").lookup(asked)
+    assert document.title == title and document.found == ""
+
+
+def test_the_title_as_written_comes_first(tmp_path):
+    build_kb([Document(title=title, text=f"{title} it is.") for title in ("Zoë", "Zoe", "zoe")], tmp_path / "kb.db")
+    kb = KnowledgeBase(tmp_path / "kb.db")
+    assert [[d.title for d in kb.lookup(t)] for t in ("Zoë", "Zoe", "ZOE")] == [["Zoë"], ["Zoe"], ["Zoe", "zoe"]]
+    assert [d.title for d in kb.lookup("Zoè")] == ["Zoë", "Zoe", "zoe"]
+
+
+def test_a_file_of_version_1_still_opens(tmp_path):
+    path = tmp_path / "old.db"
+    build_kb([Document(title="Zoë Lund", text="She was a poet of Torin."), Document(title="A b", text="c")], path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("delete from about where name = 'version'")
+        db.execute("update titles set key = 'zoë lund' where id = 1")
+    kb = KnowledgeBase(path)
+    assert kb.lookup("zoë lund")[0].title == kb.search("poet in Torin")[0].title == "Zoë Lund"
+    with pytest.raises(InputError, match="old.db: built before other scripts.*build the file again"):
+        kb.search("她是诗人")
+
+
+def test_a_long_chinese_page_has_passages(tmp_path):
+    text = "".join(f"他在{n}年搬到了北方的一座城市。" for n in range(1000, 1100))
+    cut = list(passages(text))
+    assert len(cut) > 4 and "".join(cut) == text and max(map(len, cut)) <= 300
