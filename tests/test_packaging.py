@@ -66,6 +66,8 @@ def test_wheel_and_sdist_carry_what_commands_need(built):
     runs = [f.relative_to(ROOT).as_posix() for f in (ROOT / "nbs" / "runs").glob("*.ipynb")]
     base = [f.relative_to(ROOT).as_posix() for f in (ROOT / "data" / "mini" / "base").iterdir()]
     assert {f"fence_nb/_data/{name}" for name in ("settings.ini", *runs, *base)} <= wheel
+    wordings = (ROOT / "fence_nb" / "judging" / "wordings").iterdir()
+    assert {f"fence_nb/judging/wordings/{f.name}" for f in wordings} <= wheel
     templates = (ROOT / "fence_nb" / "results" / "templates").iterdir()
     assert {f"fence_nb/results/templates/{f.name}" for f in templates} <= wheel
     with tarfile.open(built[".gz"]) as sdist:

@@ -18,7 +18,7 @@ from fastcore.meta import delegates
 from ..core.records import Claim, Failure, InputError, PathLike
 from ..core.rows import FIELD_NAMES, ClaimRow, check_table_file, claim_rows
 from ..domains.recorded import cache_folder
-from ..judging.wordings import LANGUAGES
+from ..judging.prompts import LANGUAGES
 from .door import JudgedClaims, RevisedAnswers, ScoredAnswers, compare_judges, revise, score, with_interval
 from .door import judge as judge_claims
 

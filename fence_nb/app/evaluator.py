@@ -44,11 +44,10 @@ from ..core.work import chunk_work
 from ..corpora.registry import SOURCES
 from ..corpora.splits import split_groups
 from ..domains.domain import open_domain
-from ..domains.services import judge_options
+from ..domains.services import judge_options, prompts_of
 from ..evidence.tools import Toolbox
 from ..judging.cross_encoder import CrossEncoderJudge, load_reading, logistic, save_reading, train_cross_encoder
 from ..judging.judges import open_judge
-from ..judging.prompts import prompt_set
 from ..models.train import TrainArgs, train_sft
 from ..results.cards import data_card, model_card
 from ..results.figures import calibration_pictures, plot_reliability
@@ -100,7 +99,7 @@ def evaluator_rows(
         return run_resumable(path, [train], lambda examples: label_rows(examples, p.two_way))
 
     def open():
-        return domain.teacher(), toolbox, prompt_set(p.prompts)
+        return domain.teacher(), toolbox, prompts_of(p)
 
     def do(examples, teacher, toolbox, prompts):
         sampling = (p.n_critiques, p.teacher_temperature, p.seed)
@@ -166,7 +165,7 @@ def train_evaluator(
         seed=p.seed,
         **training_options(p),
     )
-    return train_sft(base, evaluator_sft_rows(variant_rows(rows, variant), prompt_set(p.prompts)), out, args)
+    return train_sft(base, evaluator_sft_rows(variant_rows(rows, variant), prompts_of(p)), out, args)
 
 # %% ../../nbs/app/02_evaluator.ipynb #9f7b2cc7
 def card_values(

@@ -154,6 +154,8 @@ class Judgment(Record):
     judge: str = ""
     sample: int = 0
     truncated: bool = Field(False, exclude_if=_is_empty)  # a part of the documents was not read
+    # The critique named no label, and the model was made to choose one.
+    forced: bool = Field(False, exclude_if=_is_empty)
 
 # %% ../../nbs/core/00_records.ipynb #f6d42bad
 class Revision(Record):

@@ -99,7 +99,12 @@ class Profile(BaseModel):
     seeds: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_split)]  # runs of a study; empty: one run, of `seed`
     stages: TextList  # run notebooks, such as r1..r3; empty: all
     studies: TextList  # study notebooks over the seeds, such as s1..s4; empty: none
-    prompts: Literal["full", "terse"]
+    prompts: Literal["full", "terse", "short"]
+    language: str  # of the prompts: en | de | fr | es | zh
+    constrained: bool  # replies are held to their form, and a label is chosen where none was written
+    splitter: Literal["model", "sentences"]  # sentences: each is a claim
+    split_window: NonNegativeInt  # sentences before, that the splitter sees with the question; 0: neither
+    checkable: bool  # the splitter is told what states nothing that can be checked
 
     # Models
     base_model: str  # what generator and evaluator start from
@@ -157,6 +162,10 @@ class Profile(BaseModel):
     temperature: NonNegativeFloat  # of the candidates
     max_new_tokens: PositiveInt  # of a response
     critique_tokens: PositiveInt  # of a critique and its label
+    split_tokens: PositiveInt  # of the claims of a sentence
+    plan_tokens: PositiveInt  # of the tool calls for a claim
+    knowledge_tokens: PositiveInt  # of true, false or unknown
+    rewrite_tokens: PositiveInt  # of a corrected or hedged sentence
     rounds: NonNegativeInt  # of revision
     removal: Literal["drop", "hedge"]
 

@@ -17,10 +17,10 @@ from ..core.records import Claim, Document, Failure, InputError, JudgedClaim, Ju
 from ..core.settings import Profile, nearest
 from ..evidence.tools import Toolbox
 from ..judging.claims import split_responses
-from ..judging.prompts import Prompts, prompt_set
+from ..judging.prompts import AskOptions, Prompts
 from ..models.interface import LanguageModel
 from ..models.local import check_model
-from .services import Requirement, open_model
+from .services import Requirement, open_model, prompts_of
 
 # %% ../../nbs/domains/00_domain.ipynb #51cf8835
 class GoldScorer(Protocol):
@@ -44,11 +44,13 @@ class LookupScorer:
         prompts: Prompts,
         truth: Callable[[str], bool | None],  # text of a claim -> true, false; None: cannot be read
         name: str,  # of the judge, in the records
+        options: AskOptions | None = None,  # how the splitter is asked; None: the defaults
     ):
         self.splitter = splitter
         self.prompts = prompts
         self.truth = truth
         self.name = name
+        self.options = options
         self.documents: dict[str, Document] = {}
 
     def is_true(self, claim: Claim) -> bool | None:
@@ -57,7 +59,7 @@ class LookupScorer:
 
     def __call__(self, responses: list[Response]) -> tuple[list[Claim], list[Judgment], list[Failure]]:
         "Claims, judgments and failures of the responses."
-        claims, failures = split_responses(self.splitter, responses, self.prompts)
+        claims, failures = split_responses(self.splitter, responses, self.prompts, self.options)
         judgments = []
         for claim in claims:
             true = self.is_true(claim)
@@ -147,7 +149,7 @@ class PlainDomain:
     @property
     def prompts(self) -> Prompts:
         "The wording that the profile's models understand."
-        return prompt_set(self.p.prompts)
+        return prompts_of(self.p)
 
     @property
     def has_teacher(self) -> bool:

@@ -54,18 +54,18 @@ def _answer(conversation: Conversation, sample: int, seed: int) -> str:
         begun = conversation[-1]["content"] if conversation[-1]["role"] == "assistant" else ""
         paragraphs = ANSWER.text.split("\n\n")
         return "\n\n".join(paragraphs[len(begun.splitlines()) :])
-    if question.startswith("Split:") or "independent claims" in question:
+    if question.startswith("Split") or "independent claims" in question:
         return "- " + sentence[1].replace("She ", "Ada Vell ")
     if question.startswith("Tools:") or "can be asked" in question:
         return 'kb("Ada Vell")'
     claim = next((c for c in VERDICTS if c in question), None)
-    if question.startswith("True, false or unknown") or "true, false, or unknown" in question:
+    if "true, false or unknown" in question.lower() or "true, false, or unknown" in question:
         return (
             "false" if claim == "Ada Vell studied law." else "unknown" if claim == "Ada Vell lives in Marn." else "true"
         )
     if "Correct the sentence" in question or question.startswith("Rewrite the sentence so that it agrees"):
         return sentence[1].replace("law", "physics")
-    if "Hedge" in question or "not known to you" in question:
+    if "Hedge" in question or "not known to you" in question or "you do not know this" in question:
         return "I am not sure where she lives."
     critique, label = VERDICTS.get(claim, ("The documents do not tell.", Label.UNVERIFIED))
     return verdict(critique, label)

@@ -22,6 +22,7 @@ from ..models.interface import LanguageModel
 from ..models.local import check_model, open_lm
 from .base import build_base, check_base, known_facts
 from .domain import BaseModelRef, GroupFacts, JudgedSplit, LookupScorer, PlainDomain, open_toolbox
+from .services import ask_options
 from .teacher import scripted_teacher
 from .world import RELATIONS, STYLES, World, gold_label, human_judgments, read_claim, sources
 
@@ -130,7 +131,8 @@ class MiniDomain(PlainDomain):
 
     def gold_scorer(self, splitter: LanguageModel | None) -> LookupScorer:
         "The facts of the world."
-        return LookupScorer(splitter, self.prompts, partial(gold_label, self.world), "facts of the world")
+        truth = partial(gold_label, self.world)
+        return LookupScorer(splitter, self.prompts, truth, "facts of the world", ask_options(self.p))
 
     def claim_topic(self, claim: Claim) -> str:
         "The relation that a claim is about."

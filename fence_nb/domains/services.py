@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TOOL_KINDS', 'CONNECTIONS', 'open_calls', 'model_prices', 'open_tool', 'open_tools', 'Connections', 'open_model',
-           'judge_options', 'open_evaluator', 'Requirement', 'try_opening', 'model_requirement']
+           'prompts_of', 'ask_options', 'judge_options', 'open_evaluator', 'Requirement', 'try_opening',
+           'model_requirement']
 
 # %% ../../nbs/domains/07_services.ipynb #0245dff7
 import importlib.util
@@ -25,7 +26,7 @@ from ..evidence.search import SearchEngine
 from ..evidence.tools import Tool
 from ..judging.judge import Judge
 from ..judging.judges import JudgeOptions, open_judge
-from ..judging.prompts import prompt_set
+from ..judging.prompts import AskOptions, Prompts, ReplyLimits, prompt_set
 from ..models.endpoint import EndpointLM
 from ..models.interface import LanguageModel
 from ..models.local import check_model, open_lm
@@ -128,13 +129,41 @@ def open_model(
     "A model that a setting names; one behind an address is asked through the run's calls."
     return open_lm(p.place(spec), CONNECTIONS.calls(p) if "://" in spec else None, chat)
 
+# %% ../../nbs/domains/07_services.ipynb #7beec7c9
+def prompts_of(
+    p: Profile,
+) -> Prompts:
+    "The wording and language that a profile names."
+    return prompt_set(p.prompts, p.language)
+
+
+def ask_options(
+    p: Profile,
+) -> AskOptions:
+    "How a profile has claims split, evidence planned and sentences rewritten."
+    limits = ReplyLimits(
+        split=p.split_tokens,
+        plan=p.plan_tokens,
+        critique=p.critique_tokens,
+        knowledge=p.knowledge_tokens,
+        rewrite=p.rewrite_tokens,
+        continuation=p.max_new_tokens,
+    )
+    return AskOptions(limits, p.constrained, p.splitter, p.split_window, p.checkable)
+
 # %% ../../nbs/domains/07_services.ipynb #0f5c6c8c
 def judge_options(
     p: Profile,
     probs: bool | None = None,  # read the probabilities of the labels; None: where the model offers them
 ) -> JudgeOptions:
     "How a profile asks its judges. One behind an address is asked through the run's calls."
-    return JudgeOptions(prompt_set(p.prompts), p.critique_tokens, with_probs=probs, open_model=partial(open_model, p))
+    return JudgeOptions(
+        prompts_of(p),
+        p.critique_tokens,
+        with_probs=probs,
+        forced=p.constrained,
+        open_model=partial(open_model, p),
+    )
 
 # %% ../../nbs/domains/07_services.ipynb #0f5c6c8b
 def open_evaluator(

@@ -7,6 +7,7 @@ __all__ = ['JUDGE_KINDS', 'JudgeOptions', 'JudgeKind', 'kind_of_judge', 'as_judg
            'open_judge']
 
 # %% ../../nbs/judging/09_judges.ipynb #a287d253
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..models.local import check_model, open_lm
 from .cascade import Band, CascadeJudge, WordJudge, load_band
 from .cross_encoder import CrossEncoderJudge, is_cross_encoder
 from .judge import Judge, LMJudge, ScoreJudge
-from .prompts import FULL, Prompts
+from .prompts import FULL, Prompts, ReplyLimits
 from .published_judges import check_name, fetch_published, is_published, open_published, published_row
 
 # %% ../../nbs/judging/09_judges.ipynb #1ed90a3f
@@ -39,9 +40,10 @@ class JudgeOptions:
     "How a judge is asked. Judges that write nothing do not read it."
 
     prompts: Prompts = FULL
-    max_new_tokens: int = 256  # of a critique
+    max_new_tokens: int = ReplyLimits.critique  # of a critique and its label
     critiques: bool = True  # False: the label's probability at once
-    with_probs: bool | None = None  # read label probabilities, too; None: where the model offers them
+    with_probs: bool | None = None  # read label probabilities where the model offers them; True: say where it does not
+    forced: bool = True  # a model chooses a label where its critique names none
     open_model: Callable[[str], LanguageModel] = _open_language_model
     bits: int = 32  # of a cross-encoder's arithmetic; 16: faster where the device can
 
@@ -109,8 +111,10 @@ def as_judge(
         return ScoreJudge(model, options.prompts)
     if is_judge:
         return model
-    with_probs = model.has_logprobs if options.with_probs is None else options.with_probs
-    return LMJudge(model, options.prompts, options.max_new_tokens, with_probs)
+    with_probs = options.with_probs is not False and model.has_logprobs
+    if options.with_probs and not with_probs:
+        print(f"{model.name}: tells no log-probabilities; judging without them", file=sys.stderr)
+    return LMJudge(model, options.prompts, options.max_new_tokens, with_probs, options.forced)
 
 # %% ../../nbs/judging/09_judges.ipynb #5ad43c6d
 def open_fast_judge(

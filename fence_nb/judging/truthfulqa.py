@@ -16,6 +16,7 @@ from ..core.records import Claim, Failure, InputError, Judgment, Label, Question
 from ..core.settings import nearest
 from ..models.interface import Conversation, LanguageModel, Reply
 from .claims import unsplit_sentences
+from .prompts import ReplyLimits, VerdictError, text_of
 
 # %% ../../nbs/judging/08_truthfulqa.ipynb #7c82da60
 @dataclass(frozen=True)
@@ -60,11 +61,15 @@ def _question(template: str, response: Response) -> Conversation:
     return [{"role": "user", "content": text}]
 
 
-def _yes_or_no(reply: Reply) -> Label | None:
-    match = re.match(r"\W*(yes|no)\b", reply.text, re.I)
-    if reply.error or not match:
-        return None
-    return Label.SUPPORTED if match[1].lower() == "yes" else Label.CONTRADICTORY
+def _yes_or_no(reply: Reply) -> Label:
+    "The answer on the first line: such a model completes text and may go on. Raises: `VerdictError`."
+    line, line_break, _ = reply.text.strip().partition("\n")
+    words = {word.lower() for word in re.findall(r"\b(yes|no)\b", line, re.I)}
+    if not (line_break and reply.reason == "cut"):
+        text_of(reply)
+    if not re.match(r"\W*(yes|no)\b", line, re.I) or len(words) != 1:
+        raise VerdictError(f"expected yes or no, found {line[:40]!r}")
+    return Label.SUPPORTED if words == {"yes"} else Label.CONTRADICTORY
 
 
 def yes_or_no(
@@ -72,19 +77,20 @@ def yes_or_no(
     template: str,  # {question} {answer}
     responses: list[Response],  # `prompt` is the question
     name: str,  # of the judgment, such as `allenai: true`
+    max_new_tokens: int = ReplyLimits.truth,
 ) -> tuple[list[Judgment], list[Failure]]:  # one or the other for each response; Supported: yes
     "Ask a trained judge about each answer. A reply that is neither yes nor no is a failure."
     if not responses:
         return [], []
-    replies = lm.generate([_question(template, response) for response in responses], max_new_tokens=4)
+    questions = [_question(template, response) for response in responses]
+    replies = lm.generate(questions, max_new_tokens=max_new_tokens)
     judgments, failures = [], []
     for response, (reply, *_) in zip(responses, replies, strict=True):
-        label = _yes_or_no(reply)
-        if label:
-            judgments.append(Judgment(claim_id=response.id, label=label, judge=name))
-        else:
-            detail = f"{name}: expected yes or no, found {(reply.error or reply.text)[:40]!r}"
-            failures.append(Failure(stage="truthfulqa", item_id=response.id, reason="unparsed", detail=detail))
+        try:
+            judgments.append(Judgment(claim_id=response.id, label=_yes_or_no(reply), judge=name))
+        except VerdictError as e:
+            detail = f"{name}: {e}"
+            failures.append(Failure(stage="truthfulqa", item_id=response.id, reason=e.reason, detail=detail))
     return judgments, failures
 
 # %% ../../nbs/judging/08_truthfulqa.ipynb #dde893e5

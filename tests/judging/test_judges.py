@@ -45,7 +45,7 @@ def test_equal_questions_are_asked_once():
         asked.append(conversation[-1]["content"])
         return "no verdict" if "Marn" in conversation[-1]["content"].split("Claim")[1] else "Yes.\nLabel: Supported"
 
-    judge = LMJudge(ScriptedLM(answer), TERSE, with_probs=False)
+    judge = LMJudge(ScriptedLM(answer), TERSE, with_probs=False, forced=False)
     again = [(Claim(response_id="other", text=c.text, start=0, end=1), docs) for c, docs in ITEMS]
     for items in (ITEMS + again, again):
         judgments, failures = judge.judge(items)
@@ -89,3 +89,10 @@ def test_documents_are_named():
     page = Document(title="Ada Vell", text="Other words.")
     judgments, _ = LMJudge(example_lm(), FULL, with_probs=False).judge([(ITEMS[0][0], [PAGE, page])])
     assert judgments[0].document_ids == [PAGE.id, page.id]
+
+
+def test_a_model_without_probabilities_judges_on_and_says_so(capsys):
+    judge = open_judge(example_lm(), JudgeOptions(with_probs=True))
+    judgments, failures = judge.judge(ITEMS)
+    assert not failures and all(j.probs == {} for j in judgments)
+    assert "tells no log-probabilities" in capsys.readouterr().err

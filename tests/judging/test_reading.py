@@ -29,6 +29,8 @@ CLAIMS = {
     "dots": ("• Oda Finn owned a mill.\n•Oda Finn died in 1911.", MILL),
     "numbers": ("1. Oda Finn owned a mill.\n2. Oda Finn died in 1911.", MILL),
     "numbers with brackets": ("1) Oda Finn owned a mill.\n(2) Oda Finn died in 1911.", MILL),
+    "numbers after dashes": ("- 1. Oda Finn owned a mill.\n- 2. Oda Finn died in 1911.", MILL),
+    "a club": ("- 1. FC Marn won.\n- 1. FC Torin lost.", ["1. FC Marn won.", "1. FC Torin lost."]),
     "letters": ("a) Oda Finn owned a mill.\nb) Oda Finn died in 1911.", MILL),
     "named": ("Claim 1: Oda Finn owned a mill.\n**Claim 2:** Oda Finn died in 1911.", MILL),
     "fence": ("```text\n- Oda Finn owned a mill.\n- Oda Finn died in 1911.\n```", MILL),
@@ -141,6 +143,10 @@ VERDICTS = {
     "label on its own line": (f"{WHY}\nLabel:\nContradictory", WHY),
     "boxed": (f"{WHY}\nLabel: $\\boxed{{\\text{{Contradictory}}}}$", WHY),
     "thought": (f"<think>Label: Supported?</think>{WHY}\nLabel: Contradictory", WHY),
+    "a label line that was none": (
+        f"Label: the page says Marn.\n{WHY}\nLabel: Contradictory",
+        f"Label: the page says Marn.\n{WHY}",
+    ),
     "quoted line before": (f"Label (quoted): Supported stands in the page.\n{WHY}\nLabel: Contradictory", None),
 }
 
