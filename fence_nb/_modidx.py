@@ -578,6 +578,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'fence_nb.core.rows._counted': ('core/rows.html#_counted', 'fence_nb/core/rows.py'),
                                     'fence_nb.core.rows._csv_rows': ('core/rows.html#_csv_rows', 'fence_nb/core/rows.py'),
                                     'fence_nb.core.rows._document': ('core/rows.html#_document', 'fence_nb/core/rows.py'),
+                                    'fence_nb.core.rows._documents_in': ('core/rows.html#_documents_in', 'fence_nb/core/rows.py'),
                                     'fence_nb.core.rows._given_answer': ('core/rows.html#_given_answer', 'fence_nb/core/rows.py'),
                                     'fence_nb.core.rows._id': ('core/rows.html#_id', 'fence_nb/core/rows.py'),
                                     'fence_nb.core.rows._inner_name': ('core/rows.html#_inner_name', 'fence_nb/core/rows.py'),

@@ -232,7 +232,7 @@ def read_documents(
         inner = None if _text_name(value) else _inner_name(value)
         if inner:
             return read_documents(value[inner], place, f"{name}.{inner}", notes)
-        if name == "source_info":  # RAGTruth's data about a place, to be written up
+        if name == "source_info" and not _text_name(value):  # RAGTruth's data about a place, to be written up
             value = {"text": json.dumps(value, ensure_ascii=False)}
         documents = _document(value, place, f"{name}." if name else "")
     else:
@@ -362,7 +362,16 @@ def _label(value: Any) -> Any:
 
 
 def _id(value: Any) -> str:
+    "A number of any kind as a text; pandas makes 7.0 of 7."
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return "" if value is None else str(value).strip()
+
+
+def _documents_in(named: tuple[str, Any], place: str, notes: RowNotes) -> list[Document]:
+    "What a field holds; a field without anything is no empty document."
+    name, value = named
+    return [] if _is_empty(value) else read_documents(value, place, name, notes)
 
 
 def _reference(row: Mapping[str, Any], notes: RowNotes) -> dict[str, tuple[str, Any]]:
@@ -396,7 +405,7 @@ def _claim_row(
     if "label" in found:
         values["label"] = _label(values["label"])
     if "documents" in found:
-        values["documents"] = read_documents(values["documents"], place, found["documents"][0], notes)
+        values["documents"] = _documents_in(found["documents"], place, notes)
         notes.without_documents += not values["documents"] and not spare
     if spare and not values.get("documents"):
         values["documents"] = spare
@@ -485,7 +494,7 @@ def _response_row(
             values["id"] = _id(value)
     documents = None
     if "documents" in found:
-        documents = read_documents(found["documents"][1], place, found["documents"][0], notes)
+        documents = _documents_in(found["documents"], place, notes)
         notes.without_documents += not documents
     notes.empty_texts += not values["text"].strip()
     return ResponseRow(**values, documents=documents)
