@@ -41,11 +41,13 @@ class CallError(Exception):
         provider: str,
         reason: str,
         detail: str = "",  # more words for the message; never a key
+        passing: bool = False,  # a check says: another attempt may help
     ):
         super().__init__(f"{provider}: " + ", ".join(filter(None, (reason, detail))))
         self.provider = provider
         self.reason = reason
         self.detail = detail
+        self.passing = passing
 
 # %% ../../nbs/core/04_calls.ipynb #f09bae5a
 def _proxy_for(url: httpx.URL) -> str:  # empty: none
@@ -144,7 +146,7 @@ def _used_tokens(answer: Any) -> tuple[int, int]:  # read and written
 def _may_pass(reason: str) -> bool:
     "Whether a status is one that another attempt may change."
     status = reason.removeprefix("status ")
-    return status.isdecimal() and (status in ("408", "429") or int(status) >= 500)
+    return status in ("408", "429") or (status.isdecimal() and int(status) >= 500 and status not in ("501", "505"))
 
 
 class _Problem(Exception):
@@ -230,7 +232,7 @@ class _Call:
         except CallError as e:
             detail = _without_secrets(e.detail, self.secrets)
             status = e.reason.startswith("status ")  # an error that came as an answer
-            raise _Problem(e.reason, detail, billed=not status, again=_may_pass(e.reason)) from None
+            raise _Problem(e.reason, detail, billed=not status, again=e.passing or _may_pass(e.reason)) from None
         return answer
 
 # %% ../../nbs/core/04_calls.ipynb #8225ef37
