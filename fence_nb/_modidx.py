@@ -1508,6 +1508,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'fence_nb/fence/augment.py'),
                                         'fence_nb.fence.augment._read_samples': ( 'fence/augment.html#_read_samples',
                                                                                   'fence_nb/fence/augment.py'),
+                                        'fence_nb.fence.augment._usual_reason': ( 'fence/augment.html#_usual_reason',
+                                                                                  'fence_nb/fence/augment.py'),
                                         'fence_nb.fence.augment._verdict_row': ( 'fence/augment.html#_verdict_row',
                                                                                  'fence_nb/fence/augment.py'),
                                         'fence_nb.fence.augment._without_critique': ( 'fence/augment.html#_without_critique',

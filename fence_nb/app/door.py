@@ -930,7 +930,8 @@ def revise(
         return open_assessor(judging, documents, given.documents_by_row)
 
     def do(piece: list, model: Any, assess: Assessor, folder: Any) -> list:
-        done = revise_responses(model, piece, assess, rounds, policy, removal, seed=seed)
+        asking = judging.options.asking
+        done = revise_responses(model, piece, assess, rounds, policy, removal, seed=seed, options=asking)
         texts = {r.id for r in [*piece, *done.responses, *done.drafts]}
         claims = {c.id: c for c in assess.claims.values() if c.response_id in texts}
         judgments = [j for j in assess.judgments.values() if j.claim_id in claims]

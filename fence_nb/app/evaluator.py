@@ -44,7 +44,7 @@ from ..core.work import chunk_work
 from ..corpora.registry import SOURCES
 from ..corpora.splits import split_groups
 from ..domains.domain import open_domain
-from ..domains.services import judge_options, prompts_of
+from ..domains.services import ask_options, judge_options, prompts_of
 from ..evidence.tools import Toolbox
 from ..judging.cross_encoder import CrossEncoderJudge, load_reading, logistic, save_reading, train_cross_encoder
 from ..judging.judges import open_judge
@@ -103,8 +103,9 @@ def evaluator_rows(
 
     def do(examples, teacher, toolbox, prompts):
         sampling = (p.n_critiques, p.teacher_temperature, p.seed)
-        rows, failures = augment_critiques(teacher, examples, prompts, *sampling, p.two_way)
-        more_rows, more_failures = augment_sources(teacher, toolbox, examples, prompts, *sampling)
+        options = ask_options(p)
+        rows, failures = augment_critiques(teacher, examples, prompts, *sampling, p.two_way, options)
+        more_rows, more_failures = augment_sources(teacher, toolbox, examples, prompts, *sampling, options)
         if p.evaluator_keep == "drop":
             rows = [row for row in rows if row.critique]
         return rows + more_rows + failures + more_failures

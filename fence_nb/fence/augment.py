@@ -14,11 +14,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ..core.records import Claim, Document, EvaluatorRow, Failure, InputError, JudgedClaim, Label
+from fence_nb.core.records import (
+    Claim,
+    Document,
+    EvaluatorRow,
+    Failure,
+    FailureReason,
+    InputError,
+    JudgedClaim,
+    Label,
+)
+from fence_nb.judging.prompts import (
+    VERDICT,
+    AskOptions,
+    Prompts,
+    Reply,
+    VerdictError,
+    judge_prompt,
+    parse_verdict,
+    text_of,
+    verdict,
+)
+
 from ..evidence.tools import Toolbox
 from ..judging.assess import fetch_evidence
 from ..judging.judge import LanguageModel
-from ..judging.prompts import VERDICT, Prompts, VerdictError, judge_prompt, parse_verdict, text_of, verdict
 
 # %% ../../nbs/fence/00_augment.ipynb #1a0f0005
 @dataclass(frozen=True)
@@ -29,15 +49,19 @@ class TeacherVerdict:
     label: Label
 
 # %% ../../nbs/fence/00_augment.ipynb #1a0f0006
-def _read_samples(replies: list) -> tuple[list[TeacherVerdict], list[str]]:
+def _read_samples(replies: list[Reply]) -> tuple[list[TeacherVerdict], list[VerdictError]]:
     "The verdicts that can be read, and what is wrong with the other replies."
     verdicts, problems = [], []
     for reply in replies:
         try:
             verdicts.append(TeacherVerdict(*parse_verdict(text_of(reply))))
         except VerdictError as e:
-            problems.append(str(e))
+            problems.append(e)
     return verdicts, problems
+
+
+def _usual_reason(problems: list[VerdictError]) -> FailureReason:
+    return Counter(problem.reason for problem in problems).most_common(1)[0][0]
 
 # %% ../../nbs/fence/00_augment.ipynb #b486cfea
 def sample_verdicts(
@@ -47,20 +71,22 @@ def sample_verdicts(
     n: int,  # samples of each
     temperature: float = 1.0,
     seed: int = 0,
-    max_new_tokens: int = 256,
+    options: AskOptions | None = None,  # how the teacher is asked; None: the defaults
 ) -> tuple[list[list[TeacherVerdict]], list[Failure]]:  # of each example; what could not be read
     "Candidate critiques. Source: FenCE, critique augmentation: 10 samples of a 70B model."
     if not examples:
         return [], []
+    options = options or AskOptions()
     replies = teacher.generate(
         [judge_prompt(prompts, e.claim, e.documents) for e in examples],
         n=n,
         temperature=temperature,
         seed=seed,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=options.limits.critique,
         form=VERDICT,
     )
-    verdicts, failures, lost = [], [], []
+    verdicts, failures = [], []
+    lost: list[VerdictError] = []
     for example, samples in zip(examples, replies, strict=True):
         readable, problems = _read_samples(samples)
         verdicts.append(readable)
@@ -68,10 +94,12 @@ def sample_verdicts(
             lost += problems
         else:
             detail = f"none of {n} samples: {problems[0]}"
-            failures.append(Failure(stage="augment", item_id=example.id, reason="unparsed", detail=detail))
+            reason = _usual_reason(problems)
+            failures.append(Failure(stage="augment", item_id=example.id, reason=reason, detail=detail))
     if lost:
         detail = f"{len(lost)} of {n * len(examples)} samples, such as: {lost[0]}"
-        failures.append(Failure(stage="augment", item_id=f"from {examples[0].id}", reason="unparsed", detail=detail))
+        item_id = f"from {examples[0].id}"
+        failures.append(Failure(stage="augment", item_id=item_id, reason=_usual_reason(lost), detail=detail))
     return verdicts, failures
 
 # %% ../../nbs/fence/00_augment.ipynb #e857ea71
@@ -148,10 +176,11 @@ def augment_critiques(
     temperature: float = 1.0,
     seed: int = 0,
     two_way: TwoWay = "unverified",
+    options: AskOptions | None = None,  # how the teacher is asked; None: the defaults
 ) -> tuple[list[EvaluatorRow], list[Failure]]:  # one row an example, with a critique where one agreed
     "Rows on the given documents. Source: FenCE, critique augmentation; 77.2 % keep a critique there."
     unexplained = [e for e in examples if not e.critique]
-    samples, failures = sample_verdicts(teacher, unexplained, prompts, n, temperature, seed)
+    samples, failures = sample_verdicts(teacher, unexplained, prompts, n, temperature, seed, options)
     kept_by_example = {e.id: agreeing(e, s) for e, s in zip(unexplained, samples, strict=True)}
     rows = []
     for example in examples:
@@ -176,16 +205,17 @@ def augment_sources(
     n: int = 10,
     temperature: float = 1.0,
     seed: int = 0,
+    options: AskOptions | None = None,  # how the teacher is asked; None: the defaults
 ) -> tuple[list[EvaluatorRow], list[Failure]]:  # one row for each example whose tool documents were kept
     "Rows on documents from tools. Source: FenCE, source augmentation; 54.1 % gain documents there."
     claims = [Claim(response_id=e.id, text=e.claim, topic=e.topic, start=0, end=0) for e in examples]
-    documents_by_claim, failures = fetch_evidence(teacher, toolbox, claims, prompts)
+    documents_by_claim, failures = fetch_evidence(teacher, toolbox, claims, prompts, options=options)
     with_documents = [
         example.model_copy(update={"documents": documents_by_claim[claim.id]})
         for example, claim in zip(examples, claims, strict=True)
         if documents_by_claim[claim.id]
     ]
-    samples_by_example, unread = sample_verdicts(teacher, with_documents, prompts, n, temperature, seed + 1)
+    samples_by_example, unread = sample_verdicts(teacher, with_documents, prompts, n, temperature, seed + 1, options)
     rows = []
     for example, samples in zip(with_documents, samples_by_example, strict=True):
         kept = agreeing(example, samples)

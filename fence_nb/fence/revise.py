@@ -511,13 +511,13 @@ def revise_responses(
     removal: str = "drop",  # drop | hedge
     temperature: float = 1.0,  # of the continuation
     seed: int = 0,
-    options: AskOptions | None = None,  # how the generator is asked; None: the defaults
+    options: AskOptions | None = None,  # how the generator is asked; None: as the assessor asks
 ) -> Revised:
     """Revise responses in rounds. What could not be asked or read stays as it was, and leaves a failure.
 
     Source: FenCE, generator steps 1 to 3; test accuracy levels off after the third round there.
     """
-    reviser = _Reviser(generator, assess, policy, removal, options or AskOptions())
+    reviser = _Reviser(generator, assess, policy, removal, options or assess.options)
     drafts = [_Draft(r, r.text) for r in responses]
     for number in range(1, rounds + 1):
         if all(d.finished for d in drafts):

@@ -46,7 +46,8 @@ def _check_talk(text: str, given: str) -> None:
 # %% ../../nbs/fence/05_written.ipynb #f2b798ad
 _LEAD = re.compile(
     r"\A\W*(?:(?:sure|certainly|of course|okay|ok)\s*[!,.]?\s*)?"
-    r"(?:(?:here|hier|voici|aquí)\b[^:：\n]{0,80}|[^:：.\n]{0,40}\b(?:sentence|version|correction|satz|phrase|oración|frase)"
+    r"(?:(?:here|hier|voici|aquí)\b[^:：\n]{0,80}"
+    r"|[^:：.\n]{0,40}\b(?:sentence|version|correction|satz|phrase|oración|frase)"
     r"|[^:：.\n]{0,12}(?:句子|句))\W{0,3}[:：]",
     re.I,
 )

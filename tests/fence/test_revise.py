@@ -186,7 +186,7 @@ def test_a_sentence_with_a_lost_claim_keeps_its_other_claims():
         ]
         return claims, [Judgment(claim_id=c.id, label=Label.UNVERIFIED) for c in claims], []
 
-    assess.prompts = TERSE
+    assess.prompts, assess.options = TERSE, AskOptions()
     lm = Moody({"unknown: Ada Vell studied law": LOST[0][0]})
     revised = revise_responses(lm, [answer], assess, rounds=1)
     assert revised.responses[0].text == text, "the other claim is unknown, and is not removed with it"
