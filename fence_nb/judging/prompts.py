@@ -324,6 +324,7 @@ class _LabelLine:
     label: Label | None  # None: no label, or more than one
     final: bool  # it is called the final one
     reason: str  # the rest of its line
+    says: str  # all that follows the word label; empty: nothing does
 
 
 def _label_after(text: str) -> tuple[Label | None, str]:
@@ -352,7 +353,8 @@ def _label_lines(lines: list[str]) -> dict[int, _LabelLine]:
             tail = next((x for x in lines[number + 1 :] if x.strip()), "")
         label, reason = _label_after(tail)
         if label or re.match(r"\W*:", match["tail"]):
-            found[number] = _LabelLine(line[:cut].rstrip(), label, bool(match["final"]), reason)
+            says = tail if re.search(r"\w", tail) else ""
+            found[number] = _LabelLine(line[:cut].rstrip(), label, bool(match["final"]), reason, says)
     return found
 
 
@@ -417,12 +419,17 @@ def _bare_label(lines: list[str], label_lines: dict[int, _LabelLine]) -> tuple[s
     labels = {match[1].capitalize() for match in alone if match}
     if len(labels) > 1:
         raise _compete(*sorted(labels)[:2])
-    if not alone[-1]:
-        end = next((k + 1 for k in reversed(range(len(lines))) if lines[k].strip() and k not in label_lines), 0)
-        critique = "\n".join(lines[:end]).strip()
-        detail = f"the last line is {lines[-1][:60]!r}, expected 'Label: ' and one of {_LABELS}"
-        raise MissingLabel(detail, critique)
-    return "\n".join(lines[:-1]).strip(), Label(labels.pop())
+    if alone[-1]:
+        return "\n".join(lines[:-1]).strip(), Label(labels.pop())
+    detail = f"the last line is {lines[-1][:60]!r}, expected 'Label: ' and one of {_LABELS}"
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    for number in filled[-2:]:
+        line = label_lines.get(number)
+        on_its_own = line and not re.search(r"\w", lines[number].partition(":")[2])
+        if line and line.says and (number == filled[-1] or on_its_own):
+            raise VerdictError(detail)  # it names something else
+    kept = [line for number, line in enumerate(lines) if number not in label_lines or label_lines[number].says]
+    raise MissingLabel(detail, "\n".join(kept).strip())
 
 # %% ../../nbs/judging/00_prompts.ipynb #a78d2d33
 def verdict(

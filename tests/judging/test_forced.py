@@ -44,11 +44,6 @@ def test_no_probabilities_are_kept_that_nobody_wanted():
     assert judgments[0].forced and judgments[0].probs == {}
 
 
-def test_a_bad_label_line_is_not_part_of_the_critique():
-    lm = says("The page names Marn.\nLabel: Not Supported")
-    assert LMJudge(lm, FULL).judge([(CLAIM, [])])[0][0].critique == "The page names Marn."
-
-
 def test_a_label_that_was_written_is_not_forced():
     judgments, _ = LMJudge(says("So it says.\nLabel: Supported"), FULL).judge([(CLAIM, [])])
     assert judgments[0].label is Label.SUPPORTED and not judgments[0].forced
@@ -59,11 +54,12 @@ def test_a_label_that_was_written_is_not_forced():
     "text",
     [
         "It is so.\nLabel: Supported\nLabel: Contradictory",
+        "It is so.\nLabel: Not Supported",
         "",
         "---",
         f"Documents:\nnone\n\nClaim: {CLAIM.text}",
     ],
-    ids=["rivals", "empty", "no word", "echo"],
+    ids=["rivals", "another word", "empty", "no word", "echo"],
 )
 def test_what_is_no_critique_stays_a_failure(text):
     judgments, failures = LMJudge(says(text), FULL).judge([(CLAIM, [])])

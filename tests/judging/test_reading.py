@@ -157,8 +157,9 @@ def test_verdicts_are_read(reply, critique):
     assert read[1] is NO and critique in (None, read[0])
 
 
-NO_LABEL = ["", WHY, f"{WHY}\nLabel: Contradicted", f"{WHY}\nLabel: Not Supported", f"{WHY}\nLabel: Partly supported"]
-NO_LABEL += [f"{WHY}\nLabel: Supported, Contradictory, Unverified", f"{WHY}\nLabel:", "Label (quoted): Supported"]
+NO_LABEL = ["", WHY, f"{WHY}\nLabel:", "Label (quoted): Supported", f"Label: it may be so.\n{WHY}"]
+OTHERS = [f"{WHY}\nLabel: {words}" for words in ("Contradicted", "Not Supported", "Partly supported", "none")]
+OTHERS += [f"{WHY}\nLabel: Supported, Contradictory, Unverified", f"{WHY} Label: maybe", f"{WHY}\nLabel:\nmaybe"]
 RIVALS = [
     f"{WHY}\nLabel: Supported\nLabel: Contradictory",
     f"{WHY}\nLabel: Supported\n{WHY}\nLabel: Contradictory",
@@ -182,10 +183,11 @@ def test_what_is_no_label_is_missing(reply):
         parse_verdict(reply)
 
 
-@pytest.mark.parametrize("reply", RIVALS + HALVES)
-def test_rivals_are_never_guessed(reply):
-    with pytest.raises(VerdictError):
+@pytest.mark.parametrize("reply", RIVALS + HALVES + OTHERS)
+def test_rivals_and_other_words_are_never_guessed(reply):
+    with pytest.raises(VerdictError) as e:
         parse_verdict(reply)
+    assert not isinstance(e.value, MissingLabel)  # so that no label is forced on it
 
 
 VIEWS = {
