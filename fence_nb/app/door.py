@@ -209,7 +209,7 @@ def _open_judge(judging: Judging, model: LanguageModel | Judge) -> Judge:
     if _can_write(model) and not probs and options.probs is None and options.critiques:
         print(f"note: {model.name} offers no log-probabilities; labels come without probabilities", file=sys.stderr)
     prompts = prompt_set(options.prompts, options.language)
-    how = JudgeOptions(prompts, options.limits.critique, options.critiques, probs)
+    how = JudgeOptions(prompts, options.limits.critique, options.critiques, probs, options.constrained)
     return open_judge(model, how, options.fast or "", options.band, judging.explain)
 
 
@@ -251,7 +251,9 @@ def open_assessor(
         )
     other = judging.judge is not None and judging.model is not None
     judge = _open_judge(judging, _open_model(judging.judge, options) if other else model)
-    assess = _RowAssessor(model, None, toolbox, judge, prompt_set(options.prompts, options.language))
+    prompts = prompt_set(options.prompts, options.language)
+    splitter = model if options.splitter == "model" else None
+    assess = _RowAssessor(splitter, None, toolbox, judge, prompts, options=options.asking)
     return model, assess, folder
 
 # %% ../../nbs/app/01_door.ipynb #c7adf247

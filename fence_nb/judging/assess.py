@@ -39,7 +39,7 @@ class Evidence:
         return any(reason in ("failed", "tool") for reason, _ in self.problems)
 
 
-EvidenceKey = tuple  # claim, topic, planner, its question and its limits: all that a fetch depends on
+EvidenceKey = tuple  # claim, topic, and the calls, or the planner, its question and its limits: all that counts
 
 
 def _planned_calls(reply: Reply, toolbox: Toolbox) -> list[ToolCall]:
@@ -69,7 +69,7 @@ def fetch_evidence(
 
     def key(claim: Claim) -> EvidenceKey:
         if plans is None:
-            return claim.text, claim.topic
+            return claim.text, claim.topic, *(call.id for call in toolbox.calls_for(claim))
         question = tools_prompt(prompts, claim.text, toolbox.usages)
         asked = tuple(message["content"] for message in question)
         return claim.text, claim.topic, plans.name, options.limits.plan, options.constrained, asked

@@ -347,9 +347,12 @@ def test_judges_that_cannot_be_compared(argv, words, tmp_path, capsys, monkeypat
 
 def test_some_records_fail(endpoint, tmp_path, capsys):
     rows = lines(tmp_path / "claims.jsonl", GOOD["judge"], {"id": "odd", "claim": "Ada babble.", "documents": []})
-    assert main(["judge", rows, "--model", endpoint]) == 1
+    assert main(["judge", rows, "--model", endpoint, "--no-constraint"]) == 1
     out, err = capsys.readouterr()
     assert out.count("\n") == 1 and "failed: odd: judge: unparsed" in err
+    assert main(["judge", rows, "--model", endpoint]) == 0  # the model chooses a label where it named none
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[1])["forced"] and "1 of 2 labels were forced" in err
 
 
 def test_score(endpoint, tmp_path, capsys):
