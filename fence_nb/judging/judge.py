@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JudgeItem', 'Judge', 'Verdict', 'read_verdict', 'verdict_records', 'as_probs', 'label_probs', 'likeliest',
-           'choose_labels', 'fit_documents', 'LMJudge', 'ScoreJudge', 'JudgmentCounts', 'count_judgments']
+           'choose_labels', 'fit_documents', 'LMJudge', 'ScoreJudge']
 
 # %% ../../nbs/judging/02_judge.ipynb #36a68fee
 import math
@@ -318,34 +318,3 @@ class ScoreJudge:
             for p, (documents, is_whole) in zip(probs, fitted, strict=True)
         ]
         return verdict_records(items, verdicts, self.name)
-
-# %% ../../nbs/judging/02_judge.ipynb #43b576e0
-@dataclass(frozen=True)
-class JudgmentCounts:
-    "How many judgments rest on what."
-
-    judgments: int
-    without_documents: int  # nothing was found to judge them on
-    truncated: int  # a part of the documents was not read
-    forced: int  # the model wrote no label of its own
-
-    def remarks(self) -> list[str]:  # empty: there is nothing to say
-        "What a reader of the score should know, in short sentences."
-        told = {
-            "judged without any document": self.without_documents,
-            "judged on a part of the documents, since not all fitted": self.truncated,
-            "labelled by force, since the critique named no label": self.forced,
-        }
-        return [f"{count} of {self.judgments} claims were {words}" for words, count in told.items() if count]
-
-
-def count_judgments(
-    judgments: Sequence[Judgment],
-) -> JudgmentCounts:
-    "What the judgments rest on."
-    return JudgmentCounts(
-        judgments=len(judgments),
-        without_documents=sum(not judgment.document_ids for judgment in judgments),
-        truncated=sum(judgment.truncated for judgment in judgments),
-        forced=sum(judgment.forced for judgment in judgments),
-    )

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from fence_nb.core.records import Claim, Document, Label
-from fence_nb.judging.judge import LMJudge, ScoreJudge, count_judgments
+from fence_nb.judging.judge import LMJudge, ScoreJudge
 from fence_nb.judging.prompts import FULL, TERSE, ReplyLimits
 from fence_nb.models.interface import Reply, ScriptedLM
 
@@ -143,11 +143,3 @@ def test_equal_questions_about_other_documents_name_their_own():
 
 def test_limits_leave_room():
     assert LMJudge(says("x"), FULL).max_new_tokens == ReplyLimits().critique >= 1024
-
-
-def test_what_judgments_rest_on_is_counted():
-    lm = says("The page names Marn.", Small)
-    judgments, _ = LMJudge(lm, TERSE).judge([(CLAIM, PAGES), (CLAIM, [])])
-    counts = count_judgments(judgments)
-    assert (counts.judgments, counts.without_documents, counts.truncated, counts.forced) == (2, 1, 1, 2)
-    assert len(counts.remarks()) == 3 and not count_judgments([]).remarks()
