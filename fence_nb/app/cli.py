@@ -260,6 +260,16 @@ def report_command(
     return 0
 
 # %% ../../nbs/app/09_cli.ipynb #d5badafc
+def _print_dropped(dropped: dict[str, int], most: int = 10) -> None:
+    "One line about markup that a dump's pages lost, commonest first."
+    if not dropped:
+        return
+    line = ", ".join(f"{name} {n}" for name, n in list(dropped.items())[:most])
+    if len(dropped) > most:
+        line += f", and {sum(list(dropped.values())[most:])} of {len(dropped) - most} other kinds"
+    print(f"markup left out: {line}", file=sys.stderr)
+
+
 def kb_command(
     action: Annotated[str, "killed at any moment, the same command goes on", {"choices": ("build",)}],
     source: Annotated[
@@ -272,6 +282,7 @@ def kb_command(
     out: Annotated[str, "the SQLite file", {"opt": True, "required": True, "metavar": "FILE"}],
 ) -> int:  # exit code
     "build a knowledge base"
+    from fence_nb.evidence.kb import KnowledgeBase
     from fence_nb.evidence.wikipedia import build_from
 
     check_out(out)
@@ -281,6 +292,7 @@ def kb_command(
         print(
             f"left out: {counts['empty']} pages without text, {counts['other']} that are no articles", file=sys.stderr
         )
+    _print_dropped(KnowledgeBase(out).dropped())
     return 0
 
 # %% ../../nbs/app/09_cli.ipynb #09959c62

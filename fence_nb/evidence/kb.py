@@ -9,12 +9,14 @@ __all__ = ['PASSAGE', 'KB_TABLES', 'KB_INDEXES', 'ALIKE', 'SMALL', 'REACH', 'CAN
 
 # %% ../../nbs/evidence/01_kb.ipynb #2321242f
 import hashlib
+import json
 import math
 import os
 import re
 import sqlite3
 import threading
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -192,7 +194,8 @@ class KbWriter:
         if about.get("version") != _VERSION:
             self.db.close()
             raise InputError(f"{self.part}: begun by another version of fence_nb; remove it to begin again")
-        self.counts = {name: value for name, value in about.items() if name not in ("source", "version")}
+        self.dropped = Counter(json.loads(about.get("dropped", "{}")))  # markup that pages left out -> how often
+        self.counts = {name: value for name, value in about.items() if name not in ("source", "version", "dropped")}
 
     def _begin(self, source: str) -> dict[str, Any]:
         "Take the file for ourselves, make its tables where it is new, and read how far it is."
@@ -252,7 +255,7 @@ class KbWriter:
     ) -> None:
         "Make everything so far safe."
         self.counts["done"] = done
-        self._set(**self.counts)
+        self._set(**self.counts, dropped=json.dumps(dict(self.dropped.most_common()), ensure_ascii=False))
         self.db.execute("commit")
         self.db.execute("begin immediate")
 
@@ -359,6 +362,10 @@ class _PagesFile(SqliteFile):
         if not self._about:
             self._about = dict(self.rows("select name, value from about"))
         return self._about
+
+    def dropped(self) -> dict[str, int]:
+        "The markup that was left out when the file was built -> how often, commonest first."
+        return json.loads(self.about().get("dropped", "{}"))
 
     @property
     def _is_old(self) -> bool:
