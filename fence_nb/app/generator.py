@@ -92,11 +92,12 @@ def _revised(
     p: Profile, judge: str, writer: LanguageModel, candidates: list[Response], assess: Assessor, seed: int
 ) -> list[Record]:
     "Revisions of candidates; their drafts are judged whole only where an arm stops after fewer rounds."
+    skips = p.lost_claims == "leave_out"
     stops_early = any(arm.profile.rounds < p.rounds for arm in arms_of(p))
     records = []
     for policy in policies(p, judge):
         revised = revise_responses(
-            writer, candidates, assess, p.rounds, policy, p.removal, p.temperature, seed, ask_options(p)
+            writer, candidates, assess, p.rounds, policy, p.removal, p.temperature, seed, ask_options(p), skips
         )
         _, _, failures = assess(revised.responses + (revised.drafts if stops_early else []))
         records += [*revised.drafts, *revised.responses, *revised.revisions, *revised.failures, *failures]

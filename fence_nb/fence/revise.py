@@ -429,12 +429,21 @@ class Revised:
 class _Reviser:
     "The models and settings of a revision, and what it has recorded so far."
 
-    def __init__(self, generator: LanguageModel, assess: Assessor, policy: Policy, removal: str, options: AskOptions):
+    def __init__(
+        self,
+        generator: LanguageModel,
+        assess: Assessor,
+        policy: Policy,
+        removal: str,
+        options: AskOptions,
+        skip_unplanned: bool,
+    ):
         self.generator = generator
         self.assess = assess
         self.policy = policy
         self.removal = removal
         self.options = options
+        self.skip_unplanned = skip_unplanned
         self.drafts_between: list[Response] = []
         self.revisions: list[Revision] = []
         self.failures: list[Failure] = []
@@ -480,7 +489,8 @@ class _Reviser:
         if self.policy != "edit":
             views, lost = ask_knowledge(self.generator, unsupported, self.assess.prompts, self.options, self._views)
         self.failures += failures + lost
-        lost_ids = _without_evidence(failures, judgments) | {failure.item_id for failure in lost}
+        lost_ids = _without_evidence(failures, judgments, self.skip_unplanned)
+        lost_ids |= {failure.item_id for failure in lost}
         untouched = {_place(c) for c in claims if c.id not in judgment_by_claim or c.id in lost_ids}
         actions_by_response: dict[str, list[ClaimAction]] = {}
         for claim in judged:
@@ -496,10 +506,10 @@ def _place(claim: Claim) -> tuple[str, int, int]:
     return claim.response_id, claim.start, claim.end
 
 
-def _without_evidence(failures: list[Failure], judgments: list[Judgment]) -> set[str]:
-    "Claims whose evidence could not be asked for, so that their judge read nothing."
-    unfetched = {f.item_id for f in failures if f.stage == "evidence" and f.reason != "unparsed"}
-    return unfetched & {j.claim_id for j in judgments if not j.document_ids}
+def _without_evidence(failures: list[Failure], judgments: list[Judgment], unplanned: bool) -> set[str]:
+    "Claims whose judge read nothing because their evidence could not be asked for, or its plan not be read."
+    missing = [f for f in failures if f.stage == "evidence" and (unplanned or f.reason != "unparsed")]
+    return {f.item_id for f in missing} & {j.claim_id for j in judgments if not j.document_ids}
 
 # %% ../../nbs/fence/01_revise.ipynb #2b0e0017
 def revise_responses(
@@ -512,12 +522,13 @@ def revise_responses(
     temperature: float = 1.0,  # of the continuation
     seed: int = 0,
     options: AskOptions | None = None,  # how the generator is asked; None: as the assessor asks
+    skip_unplanned: bool = True,  # False: a claim is revised even if its tool calls could not be read
 ) -> Revised:
     """Revise responses in rounds. What could not be asked or read stays as it was, and leaves a failure.
 
     Source: FenCE, generator steps 1 to 3; test accuracy levels off after the third round there.
     """
-    reviser = _Reviser(generator, assess, policy, removal, options or assess.options)
+    reviser = _Reviser(generator, assess, policy, removal, options or assess.options, skip_unplanned)
     drafts = [_Draft(r, r.text) for r in responses]
     for number in range(1, rounds + 1):
         if all(d.finished for d in drafts):
