@@ -521,6 +521,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'fence_nb.core.prose._full_stop_ends': ('core/prose.html#_full_stop_ends', 'fence_nb/core/prose.py'),
                                      'fence_nb.core.prose._heading': ('core/prose.html#_heading', 'fence_nb/core/prose.py'),
                                      'fence_nb.core.prose._holds_claim': ('core/prose.html#_holds_claim', 'fence_nb/core/prose.py'),
+                                     'fence_nb.core.prose._in_brackets': ('core/prose.html#_in_brackets', 'fence_nb/core/prose.py'),
                                      'fence_nb.core.prose._is_wide': ('core/prose.html#_is_wide', 'fence_nb/core/prose.py'),
                                      'fence_nb.core.prose._joins': ('core/prose.html#_joins', 'fence_nb/core/prose.py'),
                                      'fence_nb.core.prose._letter_ends': ('core/prose.html#_letter_ends', 'fence_nb/core/prose.py'),

@@ -231,7 +231,9 @@ _NEVER = frozenset(
     # English: titles, offices, places, scholars' words
     """Dr Drs Mr Mrs Ms Mx Messrs Prof Gov Sen Rep Reps Gen Col Lt Sgt Capt Cpl Cpt Maj Cmdr Cdr Adm Brig Pvt Rev Revd
     Hon     Pres Supt Insp Msgr Mgr Amb Atty Mt Mts Ft Pt Univ Dept approx cf viz vs esp incl excl est resp c ca al
-    fl ed eds trans     aka e.g i.e E.g I.e cca var subsp spp el alt aprox ok Bs
+    fl ed eds trans     aka e.g i.e E.g I.e cca var Rt Asst Assoc Sto Sta feat deg cent Const Intl Natl Wm Geo Chas
+    Thos ibid cit q.v n.b op.cit J.-C J.C orig repr illus dir cont temp lat fem masc pron etym subsp spp el alt
+    aprox ok Bs
     """
     # German, Dutch, the North
     """Hr Hrn Fr Frl Dipl Ing bzw ggf vgl sog geb gest verh evtl bspw einschl inkl zzgl rd Abb Bd Jhs dhr Dhr mevr Mevr
@@ -247,11 +249,13 @@ _NEVER = frozenset(
 )
 _BEFORE_NUMBER = frozenset(
     """No Nos no nos Nr Nrn Fig Figs fig figs Eq Eqs Sec Secs sec Ch Chs ch Vol Vols vol vols Art Arts Para Paras p pp
-    Tab Ex     Op op Ref Refs Pt Bk Bd S Art art cap fasc núm nº стр рис табл гл""".split()
+    Tab Ex     Chap chap Chaps Bks Op op Ref Refs Pt Bk Bd S Art art cap fasc núm nº стр рис табл гл""".split()
 )
 _MAY_END = frozenset(
-    """Inc Ltd Co Corp Cos Bros LLC Plc St Sts Ave Blvd Rd Hwy Sq Jr Sr Esq Regt Bn Str str straße av ул г гг в вв руб
-    тыс чел     млн млрд UU Sr Mio Mrd Tsd Einw r w zł Kč n.Chr v.Chr kl janv févr avr juil déc ene abr""".split()
+    """Ala Ariz Ark Calif Colo Conn Del Fla Ga Ill Ind Kan Ky Md Mass Mich Minn Miss Mont Neb Nev Okla Ore Pa Tenn Tex
+    Va Vt     Wash Wis Wyo Ont Que Inc Ltd Co Corp Cos Bros LLC Plc St Sts Ave Blvd Rd Hwy Sq Jr Sr Esq Regt Bn Str
+    str straße av ул г гг в вв руб     тыс чел     млн млрд UU Sr Mio Mrd Tsd Einw r w zł Kč n.Chr v.Chr kl janv
+    févr avr juil déc ene abr""".split()
 )
 _ENDS_BEFORE_CAPITAL = frozenset(
     """etc usw et.c ff sq Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun
@@ -359,6 +363,15 @@ _NO_VOWELS = re.compile(r"[b-df-hj-np-tv-xzB-DF-HJ-NP-TV-XZ]{2,5}\Z")
 _SHORT_INDIAN = re.compile(r"[\u0900-\u0dff]{1,3}\Z")
 
 
+def _in_brackets(before: str, rest: str) -> bool:
+    "Whether a full stop stands in a remark within a sentence: (feat. Ada Vell)."
+    opened = before.rfind("(")
+    if opened < 0 or ")" in before[opened:] or not before[:opened].strip(" *_>-"):
+        return False
+    closed = rest.find(")")
+    return 0 <= closed < 150 and "(" not in rest[:closed] and len(before) - opened < 150
+
+
 def _full_stop_ends(before: str, rest: str, whole: str) -> bool:
     "Whether one full stop ends a sentence, by the word before and the word behind."
     token = re.split(r"[\s(\[{\"'“”‘«„/*_—–]", before)[-1]
@@ -367,6 +380,8 @@ def _full_stop_ends(before: str, rest: str, whole: str) -> bool:
     number_follows = following[:1].isdigit()
     if not token:
         return True
+    if _in_brackets(before, rest):
+        return False
     if re.match(r"[\u0900-\u0dff]", token[-1]) and ("।" in whole or _SHORT_INDIAN.match(token)):
         return False
     if token.isascii() and token.isdigit() and len(token) <= 3:

@@ -6,6 +6,7 @@
 __all__ = ['OWN', 'WHOLE', 'evidence_toolbox', 'RowToolbox']
 
 # %% ../../nbs/evidence/05_documents.ipynb #4efeca6b
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def evidence_toolbox(
     if not records:
         raise InputError("no documents; give texts, rows, a file with rows or a knowledge base")
     notes.tell()
-    file = Path(folder, "documents.db")
+    digest = hashlib.sha256("".join(record.id for record in records).encode()).hexdigest()[:16]
+    file = Path(folder, f"documents-{digest}.db")  # a toolbox that is still in use keeps its own file
     build_kb(records, file)
     return kb_toolbox(file)
 

@@ -354,12 +354,13 @@ def _by_name(*groups: tuple[str, Callable[[Template], str]]) -> dict[str, Callab
 
 
 _AROUND_WORDS = """nowrap, nobr, nobreak, nowrap begin, small, smaller, big, large, larger, em, strong, bold, italic,
-    italics, i, b, u, var, mvar, sub, sup, code, mono, abbr, abbrlink, tooltip, sic, typo, not a typo, proper name, linktext,
-    visible anchor, vanchor, flag, flagcountry, flagu, country, unicode, script, lc, uc, ucfirst, lcfirst, mathrm,
-    center, centre, left, right, nobold, noitalic, big bold, strikethrough, s, del, ins, highlight, color box, uline, overline,
-    allcaps, smallcaps, sc, smcaps, nobel, 1, ruby-ja, ill-wd, avoid wrap, keypress, kbd, samp, not typo, as written,
-    langue simple, nom, petit, nobr romains, abréviation, abréviation discrète, romain, resize, tq, 仮リンク, link-en,
-    internal link helper, le, нп5, нп3, не переведено, s-link, nihongo title, lj, lang-zh, 読み仮名"""
+    italics, i, b, u, var, mvar, sub, sup, code, mono, abbr, abbrlink, tooltip, sic, typo, not a typo,
+    proper name, linktext, visible anchor, vanchor, flag, flagcountry, flagu, country, unicode, script, lc,
+    uc, ucfirst, lcfirst, mathrm, center, centre, left, right, nobold, noitalic, big bold, strikethrough,
+    del, ins, highlight, color box, uline, overline, allcaps, smallcaps, sc, smcaps, nobel, 1, ruby-ja, ill-
+    wd, avoid wrap, keypress, kbd, samp, not typo, as written, langue simple, nom, petit, nobr romains,
+    abréviation, abréviation discrète, romain, resize, tq, 仮リンク, link-en, internal link helper, le, нп5,
+    нп3, не переведено, s-link, nihongo title, lj, lang-zh, 読み仮名"""
 _TEMPLATES = _by_name(
     (_AROUND_WORDS, _first),
     (

@@ -19,6 +19,7 @@ from conftest import ENVIRONMENT, ROOT
 
 from fence_nb.core.records import Document, InputError
 from fence_nb.evidence import kb as module
+from fence_nb.evidence.documents import evidence_toolbox
 from fence_nb.evidence.kb import KnowledgeBase, build_kb, passages
 from fence_nb.evidence.tools import ToolCall
 from fence_nb.evidence.wikipedia import build_from
@@ -671,3 +672,13 @@ def test_a_long_chinese_page_has_passages(tmp_path):
     text = "".join(f"他在{n}年搬到了北方的一座城市。" for n in range(1000, 1100))
     cut = list(passages(text))
     assert len(cut) > 4 and "".join(cut) == text and max(map(len, cut)) <= 300
+
+
+def test_two_toolboxes_of_one_folder_keep_apart(tmp_path):
+    first = evidence_toolbox(["Velm lies on the coast."], tmp_path)
+    second = evidence_toolbox(["Velm lies inland."], tmp_path)
+    call = [ToolCall(tool="search", query="Velm lies")]
+    assert [first.fetch(call, "Velm")[0][0].text, second.fetch(call, "Velm")[0][0].text] == [
+        "Velm lies on the coast.",
+        "Velm lies inland.",
+    ]
