@@ -55,6 +55,7 @@ from ..core.work import ChunkWork
 from ..domains.recorded import recorded_calls
 from ..evidence.documents import RowToolbox, evidence_toolbox
 from ..evidence.tools import Tool, Toolbox
+from ..fence.preferences import LOST_REASONS
 from ..judging.assess import Assessor
 from ..judging.claims import unsplit_sentences
 from ..judging.judge import Judge
@@ -288,9 +289,6 @@ def _unique(records: list) -> dict:
     return {r.id: r for r in records}
 
 # %% ../../nbs/app/01_door.ipynb #2b70e102
-_LOST = ("failed", "cut", "refused", "too long")  # reasons: nothing came that could be read
-
-
 def judging_notes(
     judgments: Iterable[Judgment],
     failures: Iterable[Failure],
@@ -304,7 +302,7 @@ def judging_notes(
         "verdicts rest on a part of the documents": sum(j.truncated for j in judgments),
     }
     lines = [f"{count} of {total} {what}" for what, count in counts.items() if count]
-    lost = Counter(f.reason for f in failures if f.reason in _LOST)
+    lost = Counter(f.reason for f in failures if f.reason in LOST_REASONS)
     if lost:
         reasons = ", ".join(f"{reason} {count}" for reason, count in lost.items())
         lines.append(f"{sum(lost.values())} questions got no answer ({reasons}); they count neither for nor against")
@@ -667,8 +665,8 @@ class ScoredAnswers(_Result):
 
         What failed, was cut or refused is left out.
         """
-        unsplit = unsplit_sentences(self.failures)
-        lost = {f.item_id for f in self.failures if f.reason in _LOST}
+        unsplit = unsplit_sentences(f for f in self.failures if f.reason not in LOST_REASONS)
+        lost = {f.item_id for f in self.failures if f.reason in LOST_REASONS}
         labels = []
         for response in self.responses:
             claims = [c for c in self.claims_by_response[response.id] if c.id in self.judgments or c.id not in lost]
