@@ -627,10 +627,10 @@ def parse_claims(
 
 # %% ../../nbs/judging/00_prompts.ipynb #30c0dfe6
 SPLIT = Form(
-    r"none|- [^\s][^\n]{1,299}(\n- [^\s][^\n]{1,299}){0,11}",
+    r"none|- [^\s][^\n]*(\n- [^\s][^\n]*){0,15}",  # bounded, so that a small model comes to an end
     {
         "type": "object",
-        "properties": {"claims": {"type": "array", "items": {"type": "string"}, "maxItems": 12}},
+        "properties": {"claims": {"type": "array", "items": {"type": "string"}, "maxItems": 16}},
         "required": ["claims"],
         "additionalProperties": False,
     },

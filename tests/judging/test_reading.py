@@ -2,7 +2,7 @@
 
 import pytest
 
-from fence_nb.core.records import Label
+from fence_nb.core.records import Label, Response
 from fence_nb.judging.prompts import (
     MissingLabel,
     VerdictError,
@@ -11,6 +11,8 @@ from fence_nb.judging.prompts import (
     parse_tool_calls,
     parse_verdict,
 )
+from fence_nb.judging.truthfulqa import yes_or_no
+from fence_nb.models.interface import Reply, ScriptedLM
 
 MILL = ["Oda Finn owned a mill.", "Oda Finn died in 1911."]
 CLAIMS = {
@@ -299,3 +301,50 @@ def test_tool_calls_are_read(reply, calls):
 def test_what_is_no_call_is_refused(reply):
     with pytest.raises(VerdictError):
         parse_tool_calls(reply, ["kb", "kg"])
+
+
+ASKED = {
+    Label.SUPPORTED: [
+        "yes",
+        " Yes",
+        "Yes.",
+        "YES!",
+        "**Yes**",
+        '"yes"',
+        "(yes)",
+        "- yes",
+        "\nyes",
+        "yes\n\nQ: Who?\nA: No",
+    ]
+    + ["yes, it is", "Yes, because it is so.", "yes – it is", "`yes`"],
+    Label.CONTRADICTORY: ["no", " No", "No.", "NO!", "**No**", "'no'", "[no]", "* no", "\n\nno", "no\nQ: Who?\nA: Yes"]
+    + ["no, it is not", "No: it is not so.", "no;", "`no`"],
+    None: ["", "maybe", "yes and no", "no, yes", "yesterday", "nothing", "It is so.", "I say yes", "true", "not sure"],
+}
+
+
+@pytest.mark.parametrize("label, text", [(label, text) for label, texts in ASKED.items() for text in texts])
+def test_yes_and_no_are_read(label, text):
+    answer = Response(prompt_id="q", prompt="Is it?", text="It is.")
+    judgments, failures = yes_or_no(ScriptedLM(lambda *a: text), "{question} {answer}", [answer], "a judge")
+    assert [j.label for j in judgments] == [label][: len(judgments)] and (label is None) == bool(failures)
+    assert [f.reason for f in failures] in ([], ["unparsed"])
+
+
+@pytest.mark.parametrize(
+    "reply, reason",
+    [
+        (Reply("yes\nQ: Who? A:", finished=False), None),  # such a model completes text: its answer is the first line
+        (Reply("yes, because the", finished=False), "cut"),
+        (Reply("", False, "down"), "failed"),
+        (Reply("No, I cannot say that.", refused=True), "refused"),
+    ],
+)
+def test_a_judge_of_truth_that_did_not_answer_says_why(reply, reason):
+    class Given(ScriptedLM):
+        def generate(self, conversations, **kw):
+            return [[reply] for _ in conversations]
+
+    answer = Response(prompt_id="q", prompt="Is it?", text="It is.")
+    judgments, failures = yes_or_no(Given(lambda *a: ""), "{question} {answer}", [answer], "a judge")
+    assert [f.reason for f in failures] == ([reason] if reason else []) and bool(judgments) == (not reason)
