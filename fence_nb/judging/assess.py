@@ -50,6 +50,16 @@ def _planned_calls(reply: Reply, toolbox: Toolbox) -> list[ToolCall]:
         raise VerdictError("the reply only repeats how tools are called")
     return own
 
+# %% ../../nbs/judging/03_assess.ipynb #2f13ba8d
+def _plan(
+    planner: LanguageModel | None, toolbox: Toolbox, claims: list[Claim], prompts: Prompts, options: AskOptions
+) -> list[Reply | None]:  # for each claim; None: nobody plans
+    if planner is None or not claims:
+        return [None] * len(claims)
+    questions = [tools_prompt(prompts, claim.text, toolbox.usages) for claim in claims]
+    form = tools_form(toolbox.tools) if options.constrained else None
+    return [samples[0] for samples in planner.generate(questions, max_new_tokens=options.limits.plan, form=form)]
+
 # %% ../../nbs/judging/03_assess.ipynb #d1405cef
 def fetch_evidence(
     planner: LanguageModel | None,  # writes tool calls; None: ask every tool for the topic and the claim
@@ -96,16 +106,6 @@ def fetch_evidence(
         for reason, detail in evidence[claim.id].problems:
             failures.append(Failure(stage="evidence", item_id=claim.id, reason=reason, detail=detail))
     return {claim_id: found.documents for claim_id, found in evidence.items()}, failures
-
-
-def _plan(
-    planner: LanguageModel | None, toolbox: Toolbox, claims: list[Claim], prompts: Prompts, options: AskOptions
-) -> list[Reply | None]:  # for each claim; None: nobody plans
-    if planner is None or not claims:
-        return [None] * len(claims)
-    questions = [tools_prompt(prompts, claim.text, toolbox.usages) for claim in claims]
-    form = tools_form(toolbox.tools) if options.constrained else None
-    return [samples[0] for samples in planner.generate(questions, max_new_tokens=options.limits.plan, form=form)]
 
 # %% ../../nbs/judging/03_assess.ipynb #72e6fc92
 class Assessor:

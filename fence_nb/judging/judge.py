@@ -141,6 +141,13 @@ def likeliest(
 _LABEL_TOKENS = 16  # for one word and what a server may put around it
 
 
+def _read_label(reply: Reply) -> Verdict:
+    try:
+        return Verdict(parse_label(text_of(reply)))
+    except VerdictError as e:
+        return Verdict(None, problem=str(e), reason=e.reason)
+
+
 def choose_labels(
     lm: LanguageModel,
     conversations: list[Conversation],  # questions of the judge
@@ -157,13 +164,6 @@ def choose_labels(
         written = lm.generate(begun, max_new_tokens=_LABEL_TOKENS, form=LABEL)
         choices = [_read_label(samples[0]) for samples in written]
     return [replace(choice, forced=choice.label is not None) for choice in choices]
-
-
-def _read_label(reply: Reply) -> Verdict:
-    try:
-        return Verdict(parse_label(text_of(reply)))
-    except VerdictError as e:
-        return Verdict(None, problem=str(e), reason=e.reason)
 
 # %% ../../nbs/judging/02_judge.ipynb #1d5f7134
 _REPLY_ROOM = 256  # tokens that are kept free for a reply: its limit is far wider than most replies
@@ -201,6 +201,11 @@ def fit_documents(
     return [first.model_copy(update={"text": first.text[:low], "truncated": True})], False
 
 # %% ../../nbs/judging/02_judge.ipynb #b6878816
+def _says_something_new(critique: str, question: str) -> bool:
+    said = " ".join(critique.split())
+    return bool(re.search(r"\w", said)) and said not in " ".join(question.split())
+
+
 class LMJudge:
     """A language model as a `Judge`. Equal questions are asked once.
 
@@ -284,11 +289,6 @@ class LMJudge:
             probs |= zip(untold, asked, strict=True)
         for text in labelled:
             verdicts[text] = replace(verdicts[text], probs=probs[text])
-
-
-def _says_something_new(critique: str, question: str) -> bool:
-    said = " ".join(critique.split())
-    return bool(re.search(r"\w", said)) and said not in " ".join(question.split())
 
 # %% ../../nbs/judging/02_judge.ipynb #6c2f9bff
 class ScoreJudge:

@@ -291,7 +291,7 @@ def _field(parts: dict, names: Iterable[str]) -> Any:  # None: it has none of th
     by_name = {str(name).lower(): value for name, value in parts.items()}
     return next((by_name[name] for name in names if name in by_name), None)
 
-# %% ../../nbs/judging/00_prompts.ipynb #dbec9a79
+# %% ../../nbs/judging/00_prompts.ipynb #550e47eb
 class MissingLabel(VerdictError):
     "A critique that ends without one of the three labels."
 
@@ -303,19 +303,25 @@ class MissingLabel(VerdictError):
         super().__init__(detail)
         self.critique = critique
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #35979a63
 _ONE = re.compile(rf"[^\w\n]*({_WORDS})\b(.*)", re.I)
+
+
 _MARKER = re.compile(
     r"[^\w\n]*(?:(?:so|thus|therefore|hence|my|the)\b[\s,]*)*(?P<final>(?:final|overall)\s+)?"
     r"(?:label|verdict)\b(?P<tail>.*)",
     re.I,
 )
+
+
 _TURN = re.compile(
     r"(?:^|[.!?;\n(])\W*(?:wait|however|but|actually|hmm|no|on second thought|correction|sorry|let me|rather)\b", re.I
 )
+
+
 _HALF = re.compile(r"\A\s*\?|\b(?:partly|partially|in part|mostly|or)\b|/", re.I)
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #0ab4f985
 @dataclass(frozen=True)
 class _LabelLine:
     "Where a reply names a label."
@@ -326,7 +332,7 @@ class _LabelLine:
     reason: str  # the rest of its line
     says: str  # all that follows the word label; empty: nothing does
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #ab535a5c
 def _label_after(text: str) -> tuple[Label | None, str]:
     "The one label that a text begins with, and a reason after it."
     match = _ONE.match(re.sub(r"\\\w+\{|is\b", "", text, count=2))
@@ -339,7 +345,7 @@ def _label_after(text: str) -> tuple[Label | None, str]:
         return None, ""
     return label, rest if re.search(r"\w", rest) else ""
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #63c6a25f
 def _label_lines(lines: list[str]) -> dict[int, _LabelLine]:
     "The lines that name a label, or should."
     found = {}
@@ -357,7 +363,7 @@ def _label_lines(lines: list[str]) -> dict[int, _LabelLine]:
             found[number] = _LabelLine(line[:cut].rstrip(), label, bool(match["final"]), reason, says)
     return found
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #33fe32ae
 def _json_verdict(parts: Any) -> tuple[str, Label] | None:
     if not isinstance(parts, dict):
         return None
@@ -366,7 +372,7 @@ def _json_verdict(parts: Any) -> tuple[str, Label] | None:
     match = re.fullmatch(rf"\W*({_WORDS})\W*", word, re.I) if isinstance(word, str) else None
     return (str(critique or "").strip(), Label(match[1].capitalize())) if match else None
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #66e8dd40
 def _compete(one: str, other: str) -> VerdictError:
     return VerdictError(f"two labels compete: {one[:40]!r} and {other[:40]!r}")
 
@@ -382,7 +388,26 @@ def _chosen(lines: list[str], label_lines: dict[int, _LabelLine]) -> int:
             raise _compete(lines[number], lines[chosen])
     return chosen
 
+# %% ../../nbs/judging/00_prompts.ipynb #c128c6ac
+def _bare_label(lines: list[str], label_lines: dict[int, _LabelLine]) -> tuple[str, Label]:
+    "A verdict whose last line is the label alone. Raises: `MissingLabel`."
+    alone = [re.fullmatch(rf"\W*({_WORDS})\W*", line, re.I) for line in lines]
+    labels = {match[1].capitalize() for match in alone if match}
+    if len(labels) > 1:
+        raise _compete(*sorted(labels)[:2])
+    if alone[-1]:
+        return "\n".join(lines[:-1]).strip(), Label(labels.pop())
+    detail = f"the last line is {lines[-1][:60]!r}, expected 'Label: ' and one of {_LABELS}"
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    for number in filled[-2:]:
+        line = label_lines.get(number)
+        on_its_own = line and not re.search(r"\w", lines[number].partition(":")[2])
+        if line and line.says and (number == filled[-1] or on_its_own):
+            raise VerdictError(detail)  # it names something else
+    kept = [line for number, line in enumerate(lines) if number not in label_lines or label_lines[number].says]
+    raise MissingLabel(detail, "\n".join(kept).strip())
 
+# %% ../../nbs/judging/00_prompts.ipynb #dbec9a79
 def parse_verdict(
     reply: str,  # what the judge wrote
 ) -> tuple[str, Label]:  # critique, label
@@ -411,25 +436,6 @@ def parse_verdict(
     parts = ["\n".join(head).strip(), chosen.before, after]
     critique = "\n".join(part for part in parts if part)
     return critique or reason, chosen.label
-
-
-def _bare_label(lines: list[str], label_lines: dict[int, _LabelLine]) -> tuple[str, Label]:
-    "A verdict whose last line is the label alone. Raises: `MissingLabel`."
-    alone = [re.fullmatch(rf"\W*({_WORDS})\W*", line, re.I) for line in lines]
-    labels = {match[1].capitalize() for match in alone if match}
-    if len(labels) > 1:
-        raise _compete(*sorted(labels)[:2])
-    if alone[-1]:
-        return "\n".join(lines[:-1]).strip(), Label(labels.pop())
-    detail = f"the last line is {lines[-1][:60]!r}, expected 'Label: ' and one of {_LABELS}"
-    filled = [number for number, line in enumerate(lines) if line.strip()]
-    for number in filled[-2:]:
-        line = label_lines.get(number)
-        on_its_own = line and not re.search(r"\w", lines[number].partition(":")[2])
-        if line and line.says and (number == filled[-1] or on_its_own):
-            raise VerdictError(detail)  # it names something else
-    kept = [line for number, line in enumerate(lines) if number not in label_lines or label_lines[number].says]
-    raise MissingLabel(detail, "\n".join(kept).strip())
 
 # %% ../../nbs/judging/00_prompts.ipynb #a78d2d33
 def verdict(
@@ -478,17 +484,25 @@ def parse_label(
         raise VerdictError(f"expected one of {_LABELS}, found {reply[:60]!r}")
     return Label(match[1].capitalize())
 
-# %% ../../nbs/judging/00_prompts.ipynb #6ae6b21d
+# %% ../../nbs/judging/00_prompts.ipynb #9d249785
 _MONTHS = "Jan|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez"
+
+
 _CJK = "\u3040-\u30ff\u3400-\u9fff"
+
+
 _ITEM = re.compile(
     rf"(?:[-+*–—]\s+|[-–—](?=[{_CJK}]|[^\W\d_])|[•‣◦·▪●○➤→▶✓✔]\s*|\(?\d{{1,3}}[.)]\s+(?!(?:{_MONTHS})\w*\.?\s+\d)"
     r"|\(?[a-z]\)\s+|\d{1,3}[、．]\s*|（\d{1,3}）\s*|\W*(?:claim|fact|statement)\s*\d+\W*[:.)]\W*)(?=\S)",
     re.I,
 )
+
+
 _NOTE = re.compile(
     r"\W*(?:notes?|explanation|reason(?:ing)?|remark|hinweis|anmerkung|nota|remarque|注意?|说明)\W*[:：]", re.I
 )
+
+
 _NONE = re.compile(
     r"\W*(?:(?:there (?:are|is) )?no (?:(?:checkable|factual|verifiable|independent|explicit|specific) )*"
     r"(?:claims?|facts?|statements?)(?: of fact)?|none|n/?a|not applicable|nil|keine|aucune?|ninguna?|无|沒有|没有)"
@@ -497,7 +511,7 @@ _NONE = re.compile(
     re.I,
 )
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #1f9f1b62
 @dataclass
 class _Item:
     "A line of a list, and how deep it stands."
@@ -520,7 +534,7 @@ def _unwrapped(text: str) -> str:
             text = inner.strip()
     return text
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #ec423a49
 def _list_items(text: str) -> list[_Item]:
     "The items of a list with their wrapped lines. Rulers are none."
     items: list[_Item] = []
@@ -538,7 +552,7 @@ def _list_items(text: str) -> list[_Item]:
             is_open = False
     return items
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #6ae6b21d
 def _without_numbers(texts: list[str]) -> list[str]:
     "Texts without a second marker that counts them: 1. 2. 3."
     starts = [re.match(r"(\d{1,2})[.)]\s+(?=\S)", text) for text in texts]
@@ -564,7 +578,7 @@ def _nested(items: list[_Item]) -> list[str]:
             texts.append(text)
     return texts
 
-# %% ../../nbs/judging/00_prompts.ipynb #4668fb62
+# %% ../../nbs/judging/00_prompts.ipynb #e6e63ac8
 _CHAT = re.compile(
     r"\W*(?:sure|okay|ok|certainly|of course|here|below|these|the following|let me|let's|let us"
     r"|i|i'm|i’m|i'll|i’ll|i've|i’ve|as an|sorry|unfortunately|please|thanks?|thank you|hello|hi|hope|feel free"
@@ -583,7 +597,7 @@ def _is_plain_sentence(line: str) -> bool:
     long_enough = len(line.split()) >= 3 or len(re.findall(f"[{_CJK}]", line)) >= 4
     return long_enough and len(sentence_spans(line)) == 1
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #4668fb62
 def _json_claims(value: Any) -> list[str] | None:  # None: these are no claims
     if isinstance(value, dict):
         inside = _field(value, ("claims", "facts", "statements"))
@@ -637,22 +651,25 @@ SPLIT = Form(
     lambda parts: "\n".join(f"- {' '.join(claim.split())}" for claim in parts["claims"]) or "none",
 )
 
-# %% ../../nbs/judging/00_prompts.ipynb #6369f11c
+# %% ../../nbs/judging/00_prompts.ipynb #c86a6945
 _VIEWS = {
     "true": r"true|correct|yes|yeah|right",
     "false": r"not (?:true|correct|right)|isn[’']t (?:true|correct|right)|untrue|false|incorrect|wrong|no|nope",
     "unknown": r"unknown|unsure|uncertain|not (?:sure|certain|known)"
     r"|(?:do not|don[’']t|cannot|can[’']t) (?:know|say|tell)|no idea|not enough information",
 }
+
+
 _VIEW = re.compile("|".join(rf"(?P<{view}>\b(?:{words})\b)" for view, words in reversed(_VIEWS.items())), re.I)
+
+
 _LEAD = re.compile(
     r"\W*(?:(?:the|my|final|answer|claim|statement|it|this|that|is|as|far|i|am|’m|'m|s|believe|think|say|would|know|so"
     r"|wait|actually)\b\W*)*",
     re.I,
 )
-_THREE = re.compile(r"\b(true|false|unknown)\b", re.I)
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #d61a3d53
 def _views(text: str) -> list[str]:
     "The views that a text names, in order. A sentence counts when it begins with one."
     views = []
@@ -667,6 +684,11 @@ def _views(text: str) -> list[str]:
         if re.match(r"\W*(?:,|/|\||or|and|and/or)\W*(?:or\W*)?(?:true|false|unknown|no)\b", rest, re.I):
             views += [m.lastgroup for m in _VIEW.finditer(rest)]
     return views
+
+# %% ../../nbs/judging/00_prompts.ipynb #6369f11c
+def _is_first(text: str) -> bool:
+    "Whether the view stands at the beginning of the text."
+    return bool(_VIEW.match(text, _LEAD.match(text).end()))
 
 
 def parse_factual(
@@ -685,11 +707,6 @@ def parse_factual(
     if len(set(views)) != 1 or not _is_first(text):
         raise VerdictError(f"expected true, false or unknown, found {reply[:40]!r}")
     return views[0]
-
-
-def _is_first(text: str) -> bool:
-    "Whether the view stands at the beginning of the text."
-    return bool(_VIEW.match(text, _LEAD.match(text).end()))
 
 # %% ../../nbs/judging/00_prompts.ipynb #00d5de9d
 KNOWLEDGE = Form(
@@ -735,7 +752,7 @@ def tools_prompt(
             message["content"] = _calls_like(usages, prompts)
     return [*turns, *ask(prompts.tools, claim=claim, tools=offered)]
 
-# %% ../../nbs/judging/00_prompts.ipynb #a6853504
+# %% ../../nbs/judging/00_prompts.ipynb #53ba87fe
 _QUOTED = (
     r"\"((?:[^\"\\\n]|\\.)*)\"",
     r"“([^”\n]*)”",
@@ -745,10 +762,14 @@ _QUOTED = (
     r"'([^\n]*?)'(?=\s*[,)）])",
     r"`([^`\n]*)`",
 )
+
+
 _ARGUMENT = r"(?:\w+\s*[=:]\s*)?(?:" + "|".join(_QUOTED) + ")"
+
+
 _QUERY_FIELDS = ("query", "title", "entity", "page", "topic", "q", "claim", "subject")
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #203b8be2
 def _unescaped(groups: tuple[str | None, ...]) -> str:
     text = next((group for group in groups if group is not None), "")
     return re.sub(r"\\(.)", r"\1", text).strip()
@@ -775,7 +796,7 @@ def _json_calls(value: Any, names: list[str]) -> list[ToolCall]:
             )
     return calls
 
-
+# %% ../../nbs/judging/00_prompts.ipynb #a6853504
 def parse_tool_calls(
     reply: str,  # one call a line
     names: Iterable[str],  # of the tools that can be asked
@@ -801,6 +822,14 @@ def parse_tool_calls(
     return calls
 
 # %% ../../nbs/judging/00_prompts.ipynb #e162cc3a
+def _written_calls(parts: dict) -> str:
+    lines = []
+    for call in parts["calls"]:
+        arguments = [json.dumps(call[name], ensure_ascii=False) for name in ("query", "relation") if call.get(name)]
+        lines.append(f"{call['tool']}({', '.join(arguments)})")
+    return "\n".join(lines)
+
+
 def tools_form(
     names: Iterable[str],  # of the tools that can be asked
 ) -> Form:
@@ -817,14 +846,6 @@ def tools_form(
         "additionalProperties": False,
     }
     return Form(rf"{call}(\n{call}){{0,5}}", schema, _written_calls)
-
-
-def _written_calls(parts: dict) -> str:
-    lines = []
-    for call in parts["calls"]:
-        arguments = [json.dumps(call[name], ensure_ascii=False) for name in ("query", "relation") if call.get(name)]
-        lines.append(f"{call['tool']}({', '.join(arguments)})")
-    return "\n".join(lines)
 
 # %% ../../nbs/judging/00_prompts.ipynb #a47f3e88
 @dataclass(frozen=True)
