@@ -395,8 +395,36 @@ def _base_problem() -> str:
     )
 
 # %% ../../nbs/app/09_cli.ipynb #3a0064d8
-def doctor_command() -> int:  # exit code: 1 when something needed is missing
-    "show versions, devices, extras, and what is missing"
+def _tell_model(spec: str) -> int:
+    "What a model can do. One behind an address is asked some small questions; nothing is recorded."
+    from fence_nb.models.endpoint import EndpointLM
+    from fence_nb.models.local import open_lm
+
+    lm = open_lm(spec)
+    if isinstance(lm, EndpointLM):
+        rows = [(row["ability"], row["found"]) for row in lm.describe()]
+    else:
+        rows = [
+            ("log-probabilities", "yes" if lm.has_logprobs else "none"),
+            ("context", f"{lm.context:,} tokens" if getattr(lm, "context", 0) else "not told"),
+            ("device", getattr(lm, "device", "not told")),
+        ]
+    for name, value in [("model", lm.name), *rows]:
+        print(f"{name:<26} {value}")
+    return 0
+
+
+def doctor_command(
+    *,
+    model: Annotated[
+        str,
+        "instead: ask what this model can do; a folder, a hub name, or the URL of a server, with #NAME of the model",
+        {"metavar": "MODEL"},
+    ] = None,
+) -> int:  # exit code: 1 when something needed is missing
+    "show versions, devices, extras, and what is missing; or what a model can do"
+    if model:
+        return _tell_model(model)
     from fence_nb.app.runs import package_versions
     from fence_nb.core.settings import find_settings
 
@@ -434,7 +462,7 @@ COMMANDS = {
         judge_command, "fence judge claims.jsonl --model http://localhost:8000/v1#my-model > judged.jsonl"
     ),
     "score": Command(
-        score_command, "fence score --responses answers.jsonl --kb docs.jsonl --model ./my-model --out claims.jsonl"
+        score_command, "fence score --responses rag.jsonl --model http://localhost:8000/v1#my-model --out claims.csv"
     ),
     "revise": Command(
         revise_command, "fence revise --responses answers.jsonl --kb docs.jsonl --model ./my-model > revised.jsonl"
@@ -443,7 +471,7 @@ COMMANDS = {
     "data": Command(data_command, "fence data check data/raw"),
     "bench": Command(bench_command, "fence bench b1 b2 --set claims=500"),
     "report": Command(report_command, "fence report data/runs/mini"),
-    "doctor": Command(doctor_command, "fence doctor"),
+    "doctor": Command(doctor_command, "fence doctor --model http://localhost:8000/v1#my-model"),
 }
 
 

@@ -161,12 +161,22 @@ def _open_language_model(spec: str, options: WorkOptions) -> LanguageModel:
     return JudgeOptions().open_model(spec)
 
 
+def _shown_name(spec: str) -> str:
+    "A name as it may be shown: an address may hold a key."
+    if "://" not in spec:
+        return spec
+    from fence_nb.models.endpoint import read_address
+
+    url, sign, model = spec.partition("#")
+    return read_address(url).base + sign + model
+
+
 def _open_model(spec: AnyModel, options: WorkOptions) -> LanguageModel | Judge:
     if not isinstance(spec, PathLike):
         return spec
     spec = str(spec)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    print(f"opening {spec}", file=sys.stderr, flush=True)
+    print(f"opening {_shown_name(spec)}", file=sys.stderr, flush=True)
     from fence_nb.judging.judges import JudgeOptions, open_model_or_judge
 
     if not spec.startswith("http"):
@@ -207,7 +217,8 @@ def _open_judge(judging: Judging, model: LanguageModel | Judge) -> Judge:
     if judging.explain and not options.critiques:
         raise InputError("--no-critique: a revision follows the critique; leave the option out")
     probs = _weighs(model, options)
-    if _can_write(model) and not probs and options.probs is None and options.critiques:
+    is_named = isinstance(judging.judge or judging.model, PathLike)
+    if is_named and _can_write(model) and not probs and options.probs is None and options.critiques:
         print(f"note: {model.name} offers no log-probabilities; labels come without probabilities", file=sys.stderr)
     prompts = prompt_set(options.prompts, options.language)
     how = JudgeOptions(prompts, options.limits.critique, options.critiques, probs, options.constrained)

@@ -12,10 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from ..core.calls import CallError, Calls
 from ..core.records import InputError, PathLike
+from ..models.endpoint import Address, key_header, read_address
 
 # %% ../../nbs/domains/08_recorded.ipynb #85ec3e35
 def cache_folder() -> Path:
@@ -27,15 +26,20 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("fence_nb"))
 
 # %% ../../nbs/domains/08_recorded.ipynb #c5d01181
-def _model_rows(base_url: str) -> list[dict[str, Any]]:
+def _model_rows(address: Address) -> list[dict[str, Any]]:
     "What a server lists; nothing where it lists nothing."
     try:
-        address = httpx.URL(base_url)
-        url = str(address.copy_with(path=address.path.rstrip("/") + "/models"))
-        key = os.environ.get("OPENAI_API_KEY", "").strip()
-        headers = {"Authorization": f"Bearer {key}", "api-key": key} if key else {}
-        answer = Calls(retries=0).json("models", "GET", url, headers=headers, patient=False, timeout=10)
-    except (CallError, InputError, httpx.InvalidURL):
+        answer = Calls(retries=0).json(
+            "models",
+            "GET",
+            f"{address.base}/models",
+            params=address.params,
+            headers=key_header(address, "OPENAI_API_KEY", os.environ),
+            secret_params=address.secret_params,
+            patient=False,
+            timeout=10,
+        )
+    except (CallError, InputError):
         return []
     rows = answer.get("data") if isinstance(answer, dict) else None
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
@@ -52,10 +56,11 @@ def answers_file(
 ) -> Path:
     "The file for the answers of one model at one address."
     base_url, _, model = spec.partition("#")
-    rows = [_lasting(row) for row in _model_rows(base_url)]
+    address = read_address(base_url)
+    rows = [_lasting(row) for row in _model_rows(address)]
     if model:
         rows = [row for row in rows if row.get("id") == model]
-    identity = json.dumps([base_url.rstrip("/"), model, rows], sort_keys=True)
+    identity = json.dumps([address.base, address.params, model, rows], sort_keys=True)
     return Path(folder, f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.db")
 
 # %% ../../nbs/domains/08_recorded.ipynb #d23a2fb8

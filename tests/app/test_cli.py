@@ -193,14 +193,14 @@ def test_server_of_another_kind(answer, field, tmp_path, capsys, monkeypatch):
         capsys,
         tmp_path,
         command("judge", good, tmp_path, "http://localhost/v1#m"),
-        f"field '{field}'",
+        field,
         "OpenAI-compatible",
     )
     refused(
         capsys,
         tmp_path,
         command("judge", good, tmp_path, "http://localhost/v1"),
-        f"field '{field}'",
+        field,
         "OpenAI-compatible",
     )
 

@@ -172,10 +172,12 @@ def test_the_same_command_pays_once(counted, tmp_path, capsys, monkeypatch):
     assert len(list((tmp_path / "answers").iterdir())) == 2
 
 
-def test_probabilities_that_were_asked_for_are_missed_before_anything_is_paid(counted):
+def test_probabilities_that_were_asked_for_are_missed_before_anything_is_paid(counted, monkeypatch):
+    asked = []
+    monkeypatch.setattr("conftest._answer", lambda text: asked.append(text) or "Hello.")
     with pytest.raises(f.InputError, match="offers no log-probabilities"):
-        f.score(rag_rows()[:9], model=f"{counted.url}#m", probs=True)
-    assert counted.asked < 9
+        f.score(rag_rows()[:3], model=f"{counted.url}#m", probs=True)
+    assert asked and not any(name in text for name in PEOPLE for text in asked)
 
 
 def test_what_was_not_read_is_no_score(counted, tmp_path, capsys):
@@ -246,3 +248,20 @@ def test_results_of_every_kind(endpoint, tmp_path):
     judged = f.judge([{"claim": "Lio sings.", "documents": ["Lio sings."]}], model=endpoint)
     judged.to(tmp_path / "judged.csv")
     assert pd.read_csv(tmp_path / "judged.csv").label[0] == "Supported"
+
+
+def test_doctor_tells_what_a_server_can_do(counted, capsys):
+    assert main(["doctor", "--model", f"{counted.url}#m"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("model ") and "log-probabilities          none" in out
+    assert main(["doctor", "--model", "http://127.0.0.1:9/v1#m"]) == 2
+
+
+def test_a_key_in_an_address_is_not_shown(counted, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FENCE_CACHE", str(tmp_path / "answers"))
+    rows = lines(tmp_path / "rag.jsonl", rag_rows()[:2])
+    model = f"{counted.url}?api_key=a-long-secret-key&version=2#m"
+    assert main(["score", "--responses", rows, "--model", model, "--out", str(tmp_path / "out.csv")]) == 0
+    out, err = capsys.readouterr()
+    assert "a-long-secret-key" not in out + err and f"opening {counted.url}#m" in err
+    assert not [f for f in tmp_path.rglob("*") if f.is_file() and b"a-long-secret" in f.read_bytes()]
