@@ -501,6 +501,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'fence_nb.core.prose._Reader': ('core/prose.html#_reader', 'fence_nb/core/prose.py'),
                                      'fence_nb.core.prose._Reader.__init__': ('core/prose.html#_reader.__init__', 'fence_nb/core/prose.py'),
                                      'fence_nb.core.prose._Reader._add': ('core/prose.html#_reader._add', 'fence_nb/core/prose.py'),
+                                     'fence_nb.core.prose._Reader._bold_lines_without_text': ( 'core/prose.html#_reader._bold_lines_without_text',
+                                                                                               'fence_nb/core/prose.py'),
                                      'fence_nb.core.prose._Reader._cited_after': ( 'core/prose.html#_reader._cited_after',
                                                                                    'fence_nb/core/prose.py'),
                                      'fence_nb.core.prose._Reader._following': ( 'core/prose.html#_reader._following',

@@ -217,7 +217,19 @@ class _Reader:
             else:
                 self._add(kind, number)
             after_gap = False
+        self._bold_lines_without_text()
         return self.blocks
+
+    def _bold_lines_without_text(self) -> None:
+        "A bold line is a heading only where something stands under it. Else it is an answer, or one of several."
+        following = "heading"
+        for number in range(len(self.blocks) - 1, -1, -1):
+            block = self.blocks[number]
+            line = self.text[block.start : block.end]
+            if block.kind == "heading" and following == "heading" and _BOLD_LINE.match(line):
+                self.blocks[number] = replace(block, kind="prose")
+            if block.kind != "skip":
+                following = block.kind
 
 
 def blocks_of(
@@ -504,7 +516,7 @@ def _thai_cuts(text: str, start: int, end: int) -> Iterator[int]:
             start = match.end()
 
 # %% ../../nbs/core/08_prose.ipynb #p0000028
-_BARE_LABEL = re.compile(r"[\W_]*(?:[\w'’-]+[ \t]+){0,1}[\w'’-]+[\W_]*[:：][\W_]*\Z")
+_BARE_LABEL = re.compile(r"[\W_]*(?:[\w'’-]{1,20}[ \t]+)?[\w'’-]{1,20}[\W_]*[:：][\W_]*\Z")
 
 
 _BARE_NUMBER = re.compile(r"\(?\d{1,2}[.)]")
@@ -515,7 +527,8 @@ def _holds_claim(piece: str) -> bool:
     words = _unmarked(piece)
     if not re.search(r"[^\W_]", words):
         return False
-    return not _BARE_LABEL.match(words)
+    is_long = len(words.strip()) > 8 and _is_wide(words.strip()[0])  # Chinese says a lot in ten characters
+    return is_long or not _BARE_LABEL.match(words)
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -538,6 +551,8 @@ def prose_spans(
             inner = [left, *_thai_cuts(text, left, right), right]
             pieces = [_trimmed(text, a, b) for a, b in pairwise(inner)]
             spans += [(a, b) for a, b in pieces if _holds_claim(text[a:b])]
+    if not spans:  # an answer that is a heading is an answer
+        spans = [_trimmed(text, block.start, block.end) for block in blocks_of(text) if block.kind == "heading"]
     if len(spans) > 1 or len(text.split()) > 1:  # a number alone may be the whole answer, and else it is a marker
         spans = [(a, b) for a, b in spans if not _BARE_NUMBER.fullmatch(text, a, b)]
     return spans

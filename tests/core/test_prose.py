@@ -156,3 +156,14 @@ def test_an_answer_within_fences_is_no_code():
 def test_what_states_nothing_is_left_out():
     assert found("1.\n\n---\n\n**Sources:**\n- https://torin.example/a\n") == []
     assert found("42") == ["42"] and found("1984.") == ["1984."] and found("") == [] and found(" \n ") == []
+
+
+def test_bold_lines_with_nothing_below_are_answers():
+    assert found("**Velm**") == ["**Velm**"] and found("# Velm") == ["# Velm"]
+    assert found("The towns are old:\n\n**Velm**\n\n**Tor**") == ["The towns are old:", "**Velm**", "**Tor**"]
+    assert found("**Velm**\nIt is old.\n\n**Tor**\nIt is new.") == ["It is old.", "It is new."]
+
+
+def test_a_lead_in_that_states_something_stays():
+    assert found("Towns:\n- Velm is old.") == ["- Velm is old."] == found("城镇：\n- Velm is old.")
+    assert found("他写了三部关于维尔姆的小说：\n- Velm")[0] == "他写了三部关于维尔姆的小说："
