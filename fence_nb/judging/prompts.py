@@ -267,7 +267,7 @@ def bare_reply(
     reply: str,  # as a model wrote it
 ) -> str:  # what it says
     "A reply without what models wrap around it: thoughts, end tokens, one code fence, Windows line ends."
-    text = "\n".join(read_reply(reply).text.splitlines())
+    text = "\n".join(read_reply(reply.rstrip()).text.splitlines())
     text = textwrap.dedent(text).strip()
     fenced = _FENCED.fullmatch(text)
     return textwrap.dedent(fenced[1]).strip() if fenced else text
@@ -281,7 +281,7 @@ def _json_in(text: str) -> Any:  # None: there is none
         if candidate.startswith(("{", "[")):
             try:
                 return json.loads(candidate)
-            except ValueError:
+            except (ValueError, RecursionError):  # a model that repeats itself opens thousands of brackets
                 continue
     return None
 

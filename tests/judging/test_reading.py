@@ -348,3 +348,10 @@ def test_a_judge_of_truth_that_did_not_answer_says_why(reply, reason):
     answer = Response(prompt_id="q", prompt="Is it?", text="It is.")
     judgments, failures = yes_or_no(Given(lambda *a: ""), "{question} {answer}", [answer], "a judge")
     assert [f.reason for f in failures] == ([reason] if reason else []) and bool(judgments) == (not reason)
+
+
+@pytest.mark.parametrize("reply", ["[" * 100_000, "\n" * 50_000, "- " * 20_000, "Label: " * 5_000, "the " * 20_000])
+def test_a_model_that_repeats_itself_is_no_hold_up(reply):
+    for parse in (parse_claims, parse_verdict, parse_factual, lambda text: parse_tool_calls(text, ["kb"])):
+        with pytest.raises(VerdictError):
+            parse(reply)
