@@ -45,7 +45,7 @@ from fence_nb.core.rows import (
     claim_rows,
     document_records,
     names_a_file,
-    read_answers,
+    open_answers,
     write_table,
 )
 
@@ -774,7 +774,7 @@ def _evidence_given(documents: Rows | Toolbox | None) -> Rows | Toolbox | None:
 def _given_answers(answers: Rows, documents: Rows | Toolbox | None, judging: Judging) -> Answers:
     "Answers and their own documents. Raises: `InputError` where there is nothing to judge on."
     spare = documents is not None or bool(judging.tools)
-    given = read_answers(answers, spare, judging.options.fields)
+    given = open_answers(answers, spare, judging.options.fields)
     if not given.documents_by_row and not spare:
         raise InputError(
             "no documents: the rows have none of their own (documents, contexts, retrieved_contexts, ...); "

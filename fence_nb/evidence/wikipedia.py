@@ -147,7 +147,10 @@ def _json_page(line: bytes, place: str) -> Page:
     "The page of a line. Raises: `InputError` with the place and the field."
     row = _json_row(line, place)
     target = row.get("redirect") or ""
-    page = Page(row.get("title") or "", "" if target else row.get("text"), target)
+    title = row.get("title") or ""
+    if type(title) in (int, float):
+        title = str(title)  # a year, or a number that stands for a title
+    page = Page(title, "" if target else row.get("text"), target)
     for name, value in zip(("title", "text", "redirect"), page[:3], strict=True):
         if not isinstance(value, str):
             raise InputError(f"{place}: field '{name}': expected a text; found {str(value)[:40]!r}")

@@ -14,7 +14,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import TaskState, generate
 
 import fence_nb as f
-from fence_nb.core.rows import open_rows, read_documents, read_fields
+from fence_nb.core.rows import as_documents, open_table, read_fields
 
 
 @scorer(metrics=[mean(), stderr()])
@@ -40,9 +40,9 @@ def supported_claims(judge: object, **options: object) -> Scorer:
 def samples(rows: str) -> list[Sample]:
     "The questions of a file, with their documents."
     made = []
-    for place, row in open_rows(rows):
+    for place, row in open_table(rows):
         found = read_fields(row, ("prompt", "documents"), place=place)
-        documents = [document.text for document in read_documents(found["documents"][1], place)]
+        documents = [document.text for document in as_documents(found["documents"][1], place)]
         made.append(Sample(input=found["prompt"][1], metadata={"documents": documents}))
     return made
 

@@ -113,7 +113,7 @@ def test_damaged_files(name, kind, tmp_path, capsys, endpoint):
         ("revise", {"answer": "Ada won."}, ["line-2: a revision goes on from the prompt"]),
         ("revise", GOOD["responses"] | {"id": "line-1"}, ["bad.jsonl:2: field 'id'"]),
         ("score kb", {"title": "Ada", "text": ["x"]}, ["bad.jsonl:2: field 'text'"]),
-        ("kb", {"title": 1, "text": "x"}, ["bad.jsonl:2: field 'title'"]),
+        ("kb", {"title": ["Ada"], "text": "x"}, ["bad.jsonl:2: field 'title'"]),
     ],
 )
 def test_wrong_fields(name, row, words, tmp_path, capsys, endpoint):
@@ -491,11 +491,11 @@ def test_doctor_names_what_is_here(capsys):
 )
 def test_no_input_breaks_the_reader(tmp_path, content):
     from fence_nb.core.records import InputError
-    from fence_nb.core.rows import claim_rows, read_answers, read_document_file
+    from fence_nb.core.rows import answer_rows, claim_rows, read_document_file
 
     path = tmp_path / "x.jsonl"
     path.write_bytes(content)
-    for read in (claim_rows, read_answers, read_document_file):
+    for read in (claim_rows, answer_rows, read_document_file):
         try:
             read(str(path))
         except InputError as e:

@@ -9,11 +9,11 @@ from fence_nb.core.records import Document, InputError, Label
 from fence_nb.core.rows import (
     DOCUMENT_NAMES,
     FIELD_NAMES,
+    as_documents,
     claim_rows,
-    open_rows,
-    read_answers,
+    open_answers,
+    open_table,
     read_document_file,
-    read_documents,
     write_table,
 )
 
@@ -27,13 +27,13 @@ def texts(answers) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", FIELD_NAMES["text"])
 def test_every_name_of_the_answer(name):
-    answers = read_answers([{name: TEXT, "contexts": [PAGE]}])
+    answers = open_answers([{name: TEXT, "contexts": [PAGE]}])
     assert answers.responses[0].text == TEXT and texts(answers) == [[PAGE]]
 
 
 @pytest.mark.parametrize("name", FIELD_NAMES["prompt"])
 def test_every_name_of_the_question(name):
-    assert read_answers([{name: "Who founded it?", "text": TEXT}]).responses[0].prompt == "Who founded it?"
+    assert open_answers([{name: "Who founded it?", "text": TEXT}]).responses[0].prompt == "Who founded it?"
 
 
 @pytest.mark.parametrize("name", [*FIELD_NAMES["documents"], "reference", "reference_contexts"])
@@ -42,7 +42,7 @@ def test_every_name_of_the_question(name):
     [PAGE, [PAGE], [{"text": PAGE}], {"content": PAGE}, json.dumps([PAGE]), str([PAGE]), [[PAGE]], [PAGE, None]],
 )
 def test_every_name_and_form_of_documents(name, value):
-    assert texts(read_answers([{"response": TEXT, name: value}])) == [[PAGE]]
+    assert texts(open_answers([{"response": TEXT, name: value}])) == [[PAGE]]
     claims = claim_rows([{"claim": TEXT, name: value}])
     assert [d.text for d in claims[0].documents] == ([PAGE] if name in FIELD_NAMES["documents"] else [])
 
@@ -50,34 +50,34 @@ def test_every_name_and_form_of_documents(name, value):
 @pytest.mark.parametrize("text", DOCUMENT_NAMES["text"])
 @pytest.mark.parametrize("title", DOCUMENT_NAMES["title"])
 def test_every_name_inside_a_document(text, title):
-    assert [(d.title, d.text) for d in read_documents([{title: 7, text: PAGE}])] == [("7", PAGE)]
+    assert [(d.title, d.text) for d in as_documents([{title: 7, text: PAGE}])] == [("7", PAGE)]
 
 
 def test_documents_of_several_tools():
-    assert texts(read_answers([{"response": TEXT, "source_info": {"question": "Who?", "passages": PAGE}}])) == [[PAGE]]
+    assert texts(open_answers([{"response": TEXT, "source_info": {"question": "Who?", "passages": PAGE}}])) == [[PAGE]]
     place = {"name": "Marr's Inn", "stars": 3.5}  # RAGTruth's data about a place
-    assert "3.5" in texts(read_answers([{"response": TEXT, "source_info": place}]))[0][0]
+    assert "3.5" in texts(open_answers([{"response": TEXT, "source_info": place}]))[0][0]
     chain = {"page_content": PAGE, "metadata": {"title": "Choir", "page": 2}}
-    assert [d.title for d in read_documents([chain])] == ["Choir"]
+    assert [d.title for d in as_documents([chain])] == ["Choir"]
     record = Document(text=PAGE, title="Choir")
-    assert read_documents([record]) == [record]
-    assert [(d.title, d.text) for d in read_documents(record.model_dump())] == [("Choir", PAGE)]
+    assert as_documents([record]) == [record]
+    assert [(d.title, d.text) for d in as_documents(record.model_dump())] == [("Choir", PAGE)]
 
 
 def test_nothing_is_cut_from_an_answer():
     for text in ("\n\n" + TEXT, f"  {TEXT}\r\n", "", None):
-        assert read_answers([{"text": text}]).responses[0].text == (text or "")
+        assert open_answers([{"text": text}]).responses[0].text == (text or "")
 
 
 def test_two_fields_of_one_meaning(capsys):
     row = {"response": TEXT, "answer": TEXT, "context": [PAGE], "retrieval_context": [PAGE]}
-    assert texts(read_answers([row])) == [[PAGE]]
-    assert texts(read_answers([row | {"context": None}])) == [[PAGE]]
+    assert texts(open_answers([row])) == [[PAGE]]
+    assert texts(open_answers([row | {"context": None}])) == [[PAGE]]
     with pytest.raises(
         InputError, match="answer:1: fields 'retrieval_context' and 'context' differ.*--fields documents="
     ):
-        read_answers([row | {"context": ["Other."]}])
-    chosen = read_answers([row | {"context": ["Other."]}], fields={"documents": "context"})
+        open_answers([row | {"context": ["Other."]}])
+    chosen = open_answers([row | {"context": ["Other."]}], fields={"documents": "context"})
     assert texts(chosen) == [["Other."]] and capsys.readouterr().err == ""
 
 
@@ -87,7 +87,7 @@ def test_what_is_empty_is_counted(capsys):
         {"id": 2.5, "answer": "", "contexts": []},
         {"id": None, "answer": float("nan"), "contexts": None},
     ]
-    answers = read_answers(rows)
+    answers = open_answers(rows)
     assert [r.prompt_id for r in answers.responses] == ["1", "2.5", "answer-3"]
     assert texts(answers) == [[PAGE], [], []]
     told = capsys.readouterr().err.splitlines()
@@ -96,16 +96,16 @@ def test_what_is_empty_is_counted(capsys):
 
 
 def test_a_field_that_looks_meant_is_named(capsys):
-    read_answers([{"answer": TEXT, "retrieved_context_list": [PAGE]}, {"answer": TEXT, "my_documents": [PAGE]}])
+    open_answers([{"answer": TEXT, "retrieved_context_list": [PAGE]}, {"answer": TEXT, "my_documents": [PAGE]}])
     told = capsys.readouterr().err
     assert "'retrieved_context_list' is not read" in told and "--fields documents=my_documents" in told
-    read_answers([{"answer": TEXT, "contexts": [PAGE], "context_precision": 0.5, "model": "m"}])
+    open_answers([{"answer": TEXT, "contexts": [PAGE], "context_precision": 0.5, "model": "m"}])
     assert capsys.readouterr().err == ""
     claim_rows([{"claim": TEXT, "documents": [PAGE], "lable": "Supported"}])
     assert "'lable' is not read" in capsys.readouterr().err
-    read_answers([{"answer": TEXT, "reference": PAGE}])
+    open_answers([{"answer": TEXT, "reference": PAGE}])
     assert "documents are taken from the field 'reference'" in capsys.readouterr().err
-    assert read_answers([{"answer": TEXT, "reference": PAGE}], spare=True).documents_by_row == {}
+    assert open_answers([{"answer": TEXT, "reference": PAGE}], spare=True).documents_by_row == {}
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_a_field_that_looks_meant_is_named(capsys):
 def test_rows_that_cannot_be_read(row, words):
     if words is None or "nested" in words:
         with pytest.raises(InputError, match="nested too deep"):
-            read_answers([row])
+            open_answers([row])
         return
     with pytest.raises(InputError) as error:
-        read_answers([row])
+        open_answers([row])
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
@@ -147,10 +147,10 @@ def test_frames_and_data_sets():
     frame = pd.DataFrame(
         [{"question": "Who?", "answer": TEXT, "contexts": [PAGE]}, {"question": "Who?", "answer": None}]
     )
-    assert texts(read_answers(frame)) == [[PAGE], []]
+    assert texts(open_answers(frame)) == [[PAGE], []]
     datasets = pytest.importorskip("datasets", reason="the extra train is not installed")
     data = datasets.Dataset.from_list([{"user_input": "Who?", "response": TEXT, "retrieved_contexts": [PAGE]}])
-    assert texts(read_answers(data)) == [[PAGE]]
+    assert texts(open_answers(data)) == [[PAGE]]
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "parquet"])
@@ -161,7 +161,7 @@ def test_files_of_every_kind(ending, tmp_path):
         write_table(rows, path)
     else:
         path.write_text(json.dumps(rows if ending == "json" else rows[0]))
-    answers = read_answers(path)
+    answers = open_answers(path)
     assert [(r.prompt_id, r.prompt, r.text) for r in answers.responses] == [("4", "Who?", TEXT)]
     assert texts(answers) == [[PAGE, "More."]]
 
@@ -176,9 +176,9 @@ def test_files_that_cannot_be_read(tmp_path):
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=words):
-            list(open_rows(tmp_path / name))
+            list(open_table(tmp_path / name))
     with pytest.raises(InputError, match="no such file"):
-        list(open_rows(tmp_path / "none.csv"))
+        list(open_table(tmp_path / "none.csv"))
 
 
 def test_documents_of_a_file(tmp_path):
