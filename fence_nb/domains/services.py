@@ -149,7 +149,8 @@ def ask_options(
         rewrite=p.rewrite_tokens,
         continuation=p.max_new_tokens,
     )
-    return AskOptions(limits, p.constrained, p.splitter, p.split_window, p.checkable)
+    keep_cut = p.lost_claims == "unsupported"
+    return AskOptions(limits, p.constrained, p.splitter, p.split_window, p.checkable, keep_cut)
 
 # %% ../../nbs/domains/07_services.ipynb #0f5c6c8c
 def judge_options(

@@ -109,7 +109,8 @@ def split_responses(
         replies = _ask_splitter(lm, questions, options, {} if memo is None else memo)
         for sentence, reply in zip(sentences, replies, strict=True):
             try:
-                claims += sentence.claims(parse_claims(text_of(reply)))
+                text = reply.text if options.keep_cut and reply.reason == "cut" else text_of(reply)
+                claims += sentence.claims(parse_claims(text))
             except VerdictError as e:
                 detail = f"{sentence.text!r}: {e}"
                 failures.append(Failure(stage="claims", item_id=sentence.response.id, reason=e.reason, detail=detail))

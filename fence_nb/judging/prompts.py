@@ -878,3 +878,4 @@ class AskOptions:
     splitter: Literal["model", "sentences"] = "model"  # sentences: each sentence is a claim, and no model is asked
     window: int = 0  # sentences before the one to split that the model sees, with the question; 0: it sees neither
     checkable: bool = False  # tell the splitter what states nothing that can be checked
+    keep_cut: bool = False  # read a list of claims that was cut as far as it goes, as the miniature's runs do
