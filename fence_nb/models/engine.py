@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from ..core.records import InputError
+from .constraints import HeldReply
 
 if TYPE_CHECKING:
     import numpy as np
@@ -426,6 +427,7 @@ class Written:
     logprobs: dict[str, float] = field(
         default_factory=dict
     )  # word of the choice -> log-probability; empty: not reached
+    held: HeldReply | None = field(default=None, compare=False)  # the form that it is held to; None: none
 
 # %% ../../nbs/models/03_engine.ipynb #ce4cf78c
 def token_at_height(
@@ -561,6 +563,50 @@ def _word_logprobs(
     logprobs = logits[tuple(zip(*places, strict=True))].float().log_softmax(-1)[:, firsts].tolist()
     return {place: dict(zip(choice.words, values, strict=True)) for place, values in zip(places, logprobs, strict=True)}
 
+# %% ../../nbs/models/03_engine.ipynb #5e7f0002
+def _second_heights(heights: "Tensor") -> "Tensor":
+    "Other numbers in [0, 1), for tokens that are drawn again."
+    return (heights.double() * 65521).frac().to(heights.dtype)
+
+
+def _allowed_token(
+    held: HeldReply,
+    logits: "Tensor",  # (vocabulary)
+    temperature: float,
+    height: "Tensor | None",  # its random number; None: greedy
+) -> int:
+    "A token of the form instead of one that leaves it."
+    allowed = held.allowed(logits.device)
+    logits = logits[: len(allowed)].float().masked_fill(~allowed[: len(logits)], float("-inf"))
+    if height is None:
+        return int(logits.argmax())
+    return int(token_at_height(logits / temperature, _second_heights(height)))
+
+
+@patch
+def _keep_to_forms(
+    self: Engine,
+    replies: _Replies,
+    tokens: "Tensor",  # (R, S) as the model would have them; changed in place
+    logits: "Tensor",  # (R, S, vocabulary)
+    written: list[Written],
+    temperature: float,
+    step: int,
+) -> None:
+    "Replace tokens that would leave a reply's form, and go on in the forms."
+    wanted = tokens.tolist()
+    for row, slots in enumerate(replies.open_slots()):
+        for slot in slots:
+            held = written[replies.live[row][slot]].held
+            if held is None:
+                continue
+            token = wanted[row][slot]
+            if not held.allows(token):
+                height = None if replies.heights is None else replies.heights[row, slot, step]
+                token = _allowed_token(held, logits[row, slot], temperature, height)
+                tokens[row, slot] = token
+            held.take(token)
+
 # %% ../../nbs/models/03_engine.ipynb #82000028
 @patch
 def _note(
@@ -585,7 +631,7 @@ def _note(
                 reply.finished = True
             else:
                 reply.tokens.append(token)
-                reply.finished = token in self.ends
+                reply.finished = token in self.ends or (reply.held is not None and reply.held.is_done)
             if reply.finished:
                 replies.live[row][slot] = None
 
@@ -605,11 +651,14 @@ def _write_batch(
     replies, logits = self._read(rows, new, draws)
     cache = Cache(layers=replies.layers)
     logprobs_by_place: dict[tuple[int, int], dict[str, float]] = {}
+    holding = any(reply.held for reply in written)
     for step in range(new):
         if replies.heights is None:
             tokens = logits.argmax(-1)
         else:
             tokens = token_at_height(logits.float().div(temperature), replies.heights[..., step])
+        if holding:
+            self._keep_to_forms(replies, tokens, logits, written, temperature, step)
         self._note(replies, tokens, written, choice, logprobs_by_place)
         if not any(replies.open_slots()) or step + 1 == new:
             return
@@ -635,6 +684,7 @@ def write(
     desc: str = "",  # for a progress bar
     draws: "np.ndarray | None" = None,  # (questions, max_new_tokens) numbers in [0, 1): samples; None: greedy replies
     temperature: float = 1.0,  # of samples
+    hold: Callable[[list[int]], HeldReply] | None = None,  # a question's tokens -> the form of its reply; None: none
 ) -> list[Written]:  # one for each question, in order
     "Write a reply to each question."
     import torch
@@ -644,7 +694,8 @@ def write(
     def work(batch: list[PackedRow]) -> None:
         for row in batch:
             for question in row.questions:
-                written[question] = Written()  # a batch that ran out of memory begins anew
+                held = hold(questions[question]) if hold else None
+                written[question] = Written(held=held)  # a batch that ran out of memory begins anew
         self._write_batch(batch, max_new_tokens, choice, written, draws, temperature)
 
     with torch.inference_mode():

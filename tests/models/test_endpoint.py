@@ -2,18 +2,12 @@
 
 import asyncio
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
 import pytest
-from conftest import ENVIRONMENT, ROOT
+from conftest import ROOT
 
 from fence_nb.app.evaluator import as_claim
 from fence_nb.core.calls import Calls
@@ -37,53 +31,6 @@ def said(text: str) -> list[dict]:
 
 
 # A real server
-
-
-@pytest.fixture(scope="module")
-def serve():
-    "Starts `transformers serve` for a model folder on loopback; gives its address."
-    for module in ("fastapi", "uvicorn", "openai"):
-        pytest.importorskip(module, reason="needs the extra 'dev'; run: pip install 'fence_nb[dev]'")
-    servers = {}
-
-    def start(model) -> str:
-        if model in servers:
-            return servers[model][1]
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        command = [
-            sys.executable,
-            "-c",
-            "from transformers.cli.transformers import main; main()",
-            "serve",
-            str(model),
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-        ]
-        process = subprocess.Popen(
-            command,
-            env=ENVIRONMENT | {"HF_HUB_OFFLINE": "1", "HOME": os.environ.get("HOME", "/")},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        servers[model] = process, f"http://127.0.0.1:{port}/v1"
-        for _ in range(300):
-            assert process.poll() is None, "transformers serve ended"
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/health")
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        return servers[model][1]
-
-    yield start
-    for process, _ in servers.values():
-        process.terminate()
-    for process, _ in servers.values():
-        process.wait(20)
 
 
 def test_transformers_serve(serve, tmp_path):
