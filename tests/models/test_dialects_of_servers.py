@@ -1,0 +1,291 @@
+"Doubles of servers that speak chat completions each in a way of its own."
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from fence_nb.core.calls import CallError, Calls
+from fence_nb.core.records import InputError
+from fence_nb.judging.prompts import LABEL, VERDICT
+from fence_nb.models.abilities import BEGUN
+from fence_nb.models.dialects import ModelRequest, check_answer, is_too_long, parse_answer, read_choice, room_left
+from fence_nb.models.endpoint import EndpointLM, key_header, read_address
+
+WORDS = [" Supported", " Contradictory", " Unverified"]
+
+
+def ask(text: str, *begun: str) -> list[dict]:
+    return [{"role": "user", "content": text}, *({"role": "assistant", "content": part} for part in begun)]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *arguments) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send(404, {"error": {"message": "not found"}})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.asked.append((self.path, body, dict(self.headers)))
+        self.send(*self.server.answer(body))
+
+    def send(self, status: int, answer: dict | bytes) -> None:
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def server():
+    "Starts a server that answers by a function of the body."
+    running = []
+
+    def start(answer) -> ThreadingHTTPServer:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.answer, server.asked, server.lock = answer, [], threading.Lock()
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+def opened(server, path: str = "/v1") -> EndpointLM:
+    return EndpointLM(server.url + path, "org/tiny", calls=Calls(backoff=0.01, retries=2))
+
+
+def said(text, finish: str = "stop", **more) -> tuple[int, dict]:
+    message = text if isinstance(text, dict) else {"content": text}
+    return 200, {"choices": [{"message": message, "finish_reason": finish, **more}]}
+
+
+def refused(words: str, **more) -> tuple[int, dict]:
+    return 400, {"error": {"message": words, **more}}
+
+
+def last(body: dict) -> str:
+    return body["messages"][-1]["content"]
+
+
+# What comes back
+
+
+@pytest.mark.parametrize(
+    "message, text, thought, reason",
+    [
+        ({"content": "In Torin."}, "In Torin.", "", ""),
+        ({"content": "In Torin.", "reasoning_content": "Marn?"}, "In Torin.", "Marn?", ""),
+        ({"content": "In Torin.", "reasoning": "Marn?"}, "In Torin.", "Marn?", ""),
+        (
+            {"content": [{"type": "text", "text": "In "}, {"type": "output_text", "text": "Torin."}]},
+            "In Torin.",
+            "",
+            "",
+        ),
+        (
+            {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Marn?"}]}, "Torin."]},
+            "Torin.",
+            "Marn?",
+            "",
+        ),
+        ({"content": None, "refusal": "I cannot."}, "I cannot.", "", "refused"),
+        ({"content": [{"type": "refusal", "refusal": "I cannot."}]}, "I cannot.", "", "refused"),
+        ({"content": None, "reasoning_content": "Marn? Torin?"}, "", "Marn? Torin?", "cut"),
+        ({"content": None}, "", "", ""),
+    ],
+)
+def test_messages(message, text, thought, reason):
+    reply = read_choice({"message": message, "finish_reason": "stop"}, ModelRequest(ask("Where?")))
+    assert (reply.text, reply.thought, reply.reason) == (text, thought, reason)
+
+
+@pytest.mark.parametrize(
+    "finish, reason",
+    [("length", "cut"), ("max_tokens", "cut"), ("content_filter", "refused"), ("stop", ""), (None, "")],
+)
+def test_how_replies_end(finish, reason):
+    request = ModelRequest(ask("Where?"))
+    assert read_choice({"message": {"content": "In"}, "finish_reason": finish}, request).reason == reason
+
+
+@pytest.mark.parametrize(
+    "answer, reason",
+    [
+        ({"error": {"code": "429", "message": "m"}}, "status 429"),
+        ({"error": {"type": "overloaded_error", "message": "m"}}, "status 503"),
+        ({"error": "rate limit reached"}, "status 503"),
+        ({"error": {"code": 401, "message": "m"}, "choices": None}, "status 401"),
+        ({"error": {"code": "model_gone", "message": "m"}}, "status 400"),
+        ({"choices": [{"error": {"code": 502, "message": "m"}, "message": {"content": ""}}]}, "status 502"),
+        ({"choices": None}, "wrong schema"),
+        ({"choices": []}, "wrong schema"),
+        ({"choices": [{"message": None}]}, "wrong schema"),
+        (["choices"], "wrong schema"),
+    ],
+)
+def test_errors_inside_answers(answer, reason):
+    with pytest.raises(CallError) as e:
+        check_answer(answer, "/chat/completions", "tiny")
+    assert e.value.reason == reason
+
+
+def test_streams():
+    pieces = [{"delta": {"role": "assistant"}}, {"delta": {"reasoning_content": "Marn?"}}, {"delta": {"content": "In"}}]
+    pieces.append({"delta": {"content": " Torin."}, "finish_reason": "length"})
+    events = "".join(f"event: x\ndata: {json.dumps({'choices': [piece]})}\n\n" for piece in pieces)
+    choice = parse_answer((": a comment\n\n" + events + "data: [DONE]\n").encode())["choices"][0]
+    reply = read_choice(choice, ModelRequest(ask("Where?")))
+    assert (reply.text, reply.thought, reply.reason) == ("In Torin.", "Marn?", "cut")
+    assert parse_answer(b'data: {"error": {"code": 503}}\n')["error"]["code"] == 503
+    broken = json.dumps({"choices": [{"delta": {"content": "In"}}]})
+    for data in (f"data: {broken}\n\n".encode(), b"data: {\n", b"<html>"):
+        with pytest.raises(ValueError):
+            parse_answer(data)
+
+
+@pytest.mark.parametrize(
+    "words, room",
+    [
+        ("maximum context length is 4096 tokens, however you requested 5000 tokens (1000 in the messages)", 3096),
+        ('{"type":"exceed_context_size_error","n_prompt_tokens":5031,"n_ctx":2048}', 0),
+        ("prompt is too long: 210000 tokens > 200000 maximum", 0),
+    ],
+)
+def test_questions_beyond_the_context(words, room):
+    refusal = CallError("tiny", "status 400", words)
+    assert is_too_long(refusal) and room_left(refusal) == room
+    assert not is_too_long(CallError("tiny", "status 400", "unknown field"))
+
+
+# Whole servers
+
+
+def test_ollama(server):
+    "Takes everything, gives one reply, no log-probabilities, and begins a new turn."
+    lm = opened(server(lambda body: said("Hello! How can I help?", logprobs=None)))
+    assert (lm.abilities.most_samples, lm.has_logprobs, lm.abilities.continuation) == (1, False, "ask")
+    assert lm.abilities.constraints == ()
+    with pytest.raises(InputError, match="no log-probabilities.*--no-probs"):
+        lm.label_logprobs([ask("Judge.")], WORDS)
+
+
+def test_lm_studio(server):
+    "Holds to a schema only, with line breaks in it; a begun reply cannot be held to one."
+
+    def answer(body: dict) -> tuple:
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+        if not schema:
+            return said("Hello.")
+        if last(body).startswith("Judge"):
+            return said('{\n\n "critique"\n:\n "So it says.", "label": "Supported"}')
+        if body["messages"][-1]["role"] == "assistant":
+            return refused("prefill with a schema")
+        name, value = next(iter(schema["properties"].items()))
+        return said(json.dumps({name: value["enum"][0]}, indent=8))
+
+    lm = opened(server(answer))
+    assert lm.abilities.constraints == ("response_format",)
+    assert lm.generate([ask("Judge.")], form=VERDICT)[0][0].text == "So it says.\nLabel: Supported"
+    assert lm.generate([ask("Judge.", "So it says.\nLabel:")], form=LABEL)[0][0].text == "Supported"
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_a_server_that_goes_on(server, repeats):
+    def answer(body: dict) -> tuple:
+        if body["messages"][-1]["role"] != "assistant":
+            return said("Hello.")
+        begun = last(body)
+        new = " hedge, fence" if begun == BEGUN[-1]["content"] else " In Torin."
+        return said(begun * repeats + new)
+
+    lm = opened(server(answer))
+    assert (lm.abilities.continuation, lm.abilities.repeats) == ("field", repeats)
+    assert lm.generate([ask("Where?", "She was born.")])[0][0].text == " In Torin."
+
+
+def test_a_reasoning_model_takes_few_fields(server, caplog):
+    "max_completion_tokens, no temperature but its own, no seed: each is learnt once, and samples differ all the same."
+    numbers = iter(range(10_000))
+
+    def answer(body: dict) -> tuple:
+        if "max_tokens" in body:
+            return refused("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.", param="max_tokens")
+        if body.get("temperature", 1) != 1:
+            return refused("'temperature' does not support 0 with this model", param="temperature")
+        if {"seed", "n", "logprobs"} & set(body):
+            name = min({"seed", "n", "logprobs"} & set(body))
+            return refused(f"Unsupported parameter: '{name}'", param=name)
+        return said({"content": f"It is {next(numbers)}.", "reasoning_content": "Hm."})
+
+    lm = opened(server(answer))
+    assert lm.generate([ask("Where?")])[0][0].text.startswith("It is")
+    samples = lm.generate([ask("Where?")], n=3, temperature=1.0)[0]
+    assert len({reply.text for reply in samples}) == 3 and samples[0].thought == "Hm."
+    assert (lm.dialect.token_limit, lm.dialect.seed) == ("max_completion_tokens", False)
+    assert caplog.text.count("takes no temperature") == 1
+
+
+def test_a_gateway_that_is_busy_inside(server):
+    seen = []
+
+    def answer(body: dict) -> tuple:
+        if last(body) == "Where?":
+            seen.append(1)
+            if len(seen) < 3:
+                return 200, {"choices": [], "error": {"code": 429, "message": "later"}}
+        return said("In Torin.")
+
+    assert opened(server(answer)).generate([ask("Where?")])[0][0].text == "In Torin."
+
+
+def test_a_server_that_always_streams(server):
+    def answer(body: dict) -> tuple:
+        return 200, b'data: {"choices": [{"delta": {"content": "In Torin."}}]}\n\ndata: [DONE]\n\n'
+
+    started = server(answer)
+    assert opened(started).generate([ask("Where?")])[0][0].text == "In Torin."
+    assert all(body["stream"] is False for _, body, _ in started.asked)
+
+
+def test_azure(server, monkeypatch):
+    "The version in the query, the whole path pasted, the key in a header of its own."
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-key-123456")
+    started = server(lambda body: said("In Torin."))
+    lm = opened(started, "/openai/deployments/gpt/chat/completions?api-version=2024-10-21")
+    assert lm.generate([ask("Where?")])[0][0].text == "In Torin."
+    for path, _, headers in started.asked:
+        assert path == "/openai/deployments/gpt/chat/completions?api-version=2024-10-21"
+        names = {name.lower(): value for name, value in headers.items()}
+        assert names["api-key"] == "azure-key-123456" and "authorization" not in names
+
+
+@pytest.mark.parametrize(
+    "url, base, params, secret",
+    [
+        ("http://h:1/v1/", "http://h:1/v1", {}, {}),
+        ("http://h:1/v1/chat/completions", "http://h:1/v1", {}, {}),
+        ("http://h/v1?api-version=1&key=abc", "http://h/v1", {"api-version": "1"}, {"key": "abc"}),
+        ("http://[::1]:8000/v1", "http://[::1]:8000/v1", {}, {}),
+    ],
+)
+def test_addresses(url, base, params, secret):
+    address = read_address(url)
+    assert (address.base, address.params, address.secret_params) == (base, params, secret)
+
+
+def test_headers_of_keys():
+    keys = {"OPENAI_API_KEY": "one-key-12345", "FENCE_API_HEADER": "x-gateway-key"}
+    assert key_header(read_address("http://h/v1"), "OPENAI_API_KEY", keys) == {"x-gateway-key": "one-key-12345"}
+    del keys["FENCE_API_HEADER"]
+    assert key_header(read_address("http://h/v1"), "OPENAI_API_KEY", keys) == {"Authorization": "Bearer one-key-12345"}
+    assert key_header(read_address("http://h/v1"), "OPENAI_API_KEY", {}) == {}
