@@ -6,7 +6,7 @@ from fence_nb.core.calls import Calls
 from fence_nb.core.records import InputError
 from fence_nb.judging.prompts import KNOWLEDGE, LABEL, SPLIT, VERDICT, parse_verdict
 from fence_nb.models.endpoint import EndpointLM
-from fence_nb.models.gguf import is_gguf
+from fence_nb.models.local import is_gguf
 
 PAGE = "Documents:\nTorin: Torin is the capital of Sael.\nClaim: Torin is the capital of Sael.\nJudge the claim."
 WORDS = [" Supported", " Contradictory", " Unverified"]

@@ -8,8 +8,9 @@ import time
 import pytest
 from conftest import ROOT
 
+from fence_nb.core import jobs
 from fence_nb.core.records import InputError
-from fence_nb.models import jobs, train
+from fence_nb.models import train
 from fence_nb.models.train import TrainArgs, train_dpo, train_sft, training_backend, training_speed
 
 BASE, CPU2 = str(ROOT / "data" / "mini" / "base"), str(ROOT / "data" / "accelerate" / "cpu2.yaml")
