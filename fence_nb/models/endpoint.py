@@ -407,7 +407,7 @@ def fits(
 ) -> bool:
     "Whether a question and its reply fit, as far as we know."
     context = self.context
-    return not context or self.count_tokens(conversation) + min(max_new_tokens, context // 4) <= context
+    return not context or self.count_tokens(conversation) + max(16, min(max_new_tokens, context // 4)) <= context
 
 # %% ../../nbs/models/03_endpoint.ipynb #81000034
 LEAST_ROOM_LEFT = 64  # tokens; for less room it is not worth asking

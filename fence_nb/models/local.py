@@ -215,7 +215,7 @@ def fits(
     max_new_tokens: int = 256,
 ) -> bool:
     "Whether a question and its reply fit the model's context."
-    room = min(max_new_tokens, max(self.context // 4, SHORTEST_REPLY))
+    room = max(SHORTEST_REPLY, min(max_new_tokens, self.context // 4))  # a label is begun before it is weighed
     return not self.context or self.count_tokens(conversation) + room <= self.context
 
 
