@@ -54,13 +54,13 @@ def answers_file(
     spec: str,  # URL#MODEL
     folder: PathLike,
 ) -> Path:
-    "The file for the answers of one model at one address."
+    "The file for the answers of one model at one address, as you wrote it."
     base_url, _, model = spec.partition("#")
     address = read_address(base_url)
     rows = [_lasting(row) for row in _model_rows(address)]
     if model:
         rows = [row for row in rows if row.get("id") == model]
-    identity = json.dumps([address.base, address.params, model, rows], sort_keys=True)
+    identity = json.dumps([base_url, model, rows], sort_keys=True)
     return Path(folder, f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.db")
 
 # %% ../../nbs/domains/08_recorded.ipynb #d23a2fb8
