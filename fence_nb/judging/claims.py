@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from ..core.prose import row_text, sentence_context
 from ..core.records import Claim, Failure, Response
 from ..core.text import sentence_spans
 from ..models.interface import Conversation, LanguageModel, Reply, thought_spans
@@ -47,11 +48,13 @@ class _Sentence:
     response: Response
     start: int
     end: int
-    before: str  # the sentences before; empty: not shown
+    before: str  # heading, lead-in and the sentences before; empty: not shown
 
     @property
     def text(self) -> str:
-        return self.response.text[self.start : self.end]
+        "The sentence; the cells of a table's row with the names of their columns."
+        span = (self.start, self.end)
+        return row_text(self.response.text, span) or self.response.text[slice(*span)]
 
     def question(self, prompts: Prompts, options: AskOptions) -> Conversation:
         prompt = self.response.prompt if options.window else ""
@@ -67,8 +70,9 @@ def _sentences(responses: list[Response], window: int) -> Iterator[_Sentence]:
     for response in responses:
         spans = claim_spans(response.text)
         for number, (start, end) in enumerate(spans):
-            shown = spans[max(0, number - window) : number]
-            yield _Sentence(response, start, end, " ".join(response.text[a:b] for a, b in shown))
+            shown = [response.text[a:b] for a, b in spans[max(0, number - window) : number]]
+            above = sentence_context(response.text, (start, end)) if window else ""
+            yield _Sentence(response, start, end, " ".join(filter(None, [above, *shown])))
 
 # %% ../../nbs/judging/01_claims.ipynb #705f51e3
 SplitKey = tuple  # model, limit, form and every message of a question: all that a reply depends on

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentence_table import LIBRARIES, OPTIONAL, is_right, read_cases, shares, splitters
 
-from fence_nb.core.prose import sentence_context
+from fence_nb.core.prose import row_text, sentence_context
 from fence_nb.core.text import sentence_spans
 from fence_nb.domains.world import STYLES, World, biography, document
 
@@ -167,3 +167,19 @@ def test_bold_lines_with_nothing_below_are_answers():
 def test_a_lead_in_that_states_something_stays():
     assert found("Towns:\n- Velm is old.") == ["- Velm is old."] == found("城镇：\n- Velm is old.")
     assert found("他写了三部关于维尔姆的小说：\n- Velm")[0] == "他写了三部关于维尔姆的小说："
+
+
+@pytest.mark.parametrize(
+    "row, alone",
+    [
+        ("| 1984 | Velm | baker |", "Year: 1984; Town: Velm; Trade: baker"),
+        ("| 1984 | | baker |", "Year: 1984; Trade: baker"),
+        ("| 1984 | Velm |", "Year: 1984; Town: Velm"),
+        ("| 1984 | Velm | baker | twice |", "Year: 1984; Town: Velm; Trade: baker; twice"),
+    ],
+)
+def test_a_row_is_read_with_the_names_of_its_columns(row, alone):
+    text = f"Her years:\n\n| **Year** | Town | Trade |\n|---|---|---|\n{row}\n\nShe wrote a | b.\n"
+    spans = sentence_spans(text)
+    assert [row_text(text, span) for span in spans if text[slice(*span)].startswith("|")] == [alone]
+    assert not any(row_text(text, span) for span in spans if not text[slice(*span)].startswith("|"))
