@@ -158,7 +158,7 @@ def test_without_a_gpu_only_what_needs_none(tmp_path, monkeypatch):
 def test_rivals_say_the_same():
     lm = TransformersLM("data/mini/base")
     items = judging_load(12, 3, World(n=300))
-    said = {j.claim_id: j.label for j in LMJudge(lm, TERSE, 24).judge(items)[0]}
+    said = {j.claim_id: j.label for j in LMJudge(lm, TERSE, 24, forced=False).judge(items)[0]}
     want = [said.get(c.id) for c, _ in items]
     assert plain_generate(lm, items, TERSE, 1, 24) == plain_generate(lm, items, TERSE, 5, 24) == want
 

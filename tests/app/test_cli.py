@@ -491,11 +491,11 @@ def test_doctor_names_what_is_here(capsys):
 )
 def test_no_input_breaks_the_reader(tmp_path, content):
     from fence_nb.core.records import InputError
-    from fence_nb.core.rows import answer_rows, claim_rows, read_document_file
+    from fence_nb.core.rows import open_answers, claim_rows, read_document_file
 
     path = tmp_path / "x.jsonl"
     path.write_bytes(content)
-    for read in (claim_rows, answer_rows, read_document_file):
+    for read in (claim_rows, open_answers, read_document_file):
         try:
             read(str(path))
         except InputError as e:
