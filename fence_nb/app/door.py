@@ -319,7 +319,8 @@ def judging_notes(
     lost = Counter(f.reason for f in failures if f.reason in LOST_REASONS)
     if lost:
         reasons = ", ".join(f"{reason} {count}" for reason, count in lost.items())
-        lines.append(f"questions without an answer: {sum(lost.values())} ({reasons}); they count neither for nor against")
+        number = lost.total()
+        lines.append(f"questions without an answer: {number} ({reasons}); they count neither for nor against")
     return lines
 
 # %% ../../nbs/app/01_door.ipynb #ec2d8583

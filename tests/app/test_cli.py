@@ -491,7 +491,7 @@ def test_doctor_names_what_is_here(capsys):
 )
 def test_no_input_breaks_the_reader(tmp_path, content):
     from fence_nb.core.records import InputError
-    from fence_nb.core.rows import open_answers, claim_rows, read_document_file
+    from fence_nb.core.rows import claim_rows, open_answers, read_document_file
 
     path = tmp_path / "x.jsonl"
     path.write_bytes(content)

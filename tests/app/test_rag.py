@@ -217,7 +217,9 @@ def test_a_part_that_failed_is_left_out_and_said():
 
     scored = f.score([{"answer": f"{name} sings.", "contexts": ["x"]} for name in ("Lio", "Ines")], model=Half())
     assert scored.summary.facts_pct == 100 and scored.summary.responses_with_claims == 1
-    assert len(scored.failures) == 1 and any("questions without an answer: 1 (failed 1)" in note for note in scored.notes)
+    assert len(scored.failures) == 1 and any(
+        "questions without an answer: 1 (failed 1)" in note for note in scored.notes
+    )
 
 
 def test_sentences_need_no_model_that_writes(tmp_path):

@@ -214,6 +214,8 @@ class Hosted:
         ):
             if field in body:
                 return 400, {}, {"error": {"message": f"Unrecognized argument: {field}"}}
+        if "messages" not in body:
+            return 404, {}, {"error": {"message": "not found"}}
         text = body["messages"][-1]["content"]
         if "broken" in text:
             return 500, {}, {"error": "inside"}
@@ -270,7 +272,7 @@ def test_ten_samples_of_a_hosted_teacher(service):
     ]
     rows, failures = augment_critiques(lm, examples, FULL, n=10, seed=4)
     assert [r.critique for r in rows] == ["Plain 4000.", "", ""]  # ten different critiques: the first that agrees
-    assert [(f.item_id, f.reason) for f in failures] == [(examples[2].id, "unparsed")] and "status 500" in failures[
+    assert [(f.item_id, f.reason) for f in failures] == [(examples[2].id, "failed")] and "status 500" in failures[
         0
     ].detail
     assert [(r["corpus"], r["critique_kept_pct"]) for r in augment_table(examples, rows)] == [
