@@ -208,7 +208,9 @@ class _Call:
 
     def highest_price(self, price: Price) -> float:  # USD
         "A token has at least one byte, and a reply no more tokens than allowed."
-        body = self.body or {}
+        if self.body is None:
+            return price.of(0, 0)  # nothing is written for a question about the server
+        body = self.body
         tokens_in = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
         tokens_out = body.get("max_completion_tokens") or body.get("max_tokens") or UNKNOWN_OUTPUT
         return price.of(tokens_in, tokens_out * (body.get("n") or 1))
