@@ -1347,7 +1347,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'fence_nb.evidence.kb._term_count': ('evidence/kb.html#_term_count', 'fence_nb/evidence/kb.py'),
                                       'fence_nb.evidence.kb._trigrams': ('evidence/kb.html#_trigrams', 'fence_nb/evidence/kb.py'),
                                       'fence_nb.evidence.kb.build_kb': ('evidence/kb.html#build_kb', 'fence_nb/evidence/kb.py'),
-                                      'fence_nb.evidence.kb.documents_kb': ('evidence/kb.html#documents_kb', 'fence_nb/evidence/kb.py'),
                                       'fence_nb.evidence.kb.kb_toolbox': ('evidence/kb.html#kb_toolbox', 'fence_nb/evidence/kb.py'),
                                       'fence_nb.evidence.kb.passages': ('evidence/kb.html#passages', 'fence_nb/evidence/kb.py'),
                                       'fence_nb.evidence.kb.search_terms': ('evidence/kb.html#search_terms', 'fence_nb/evidence/kb.py'),

@@ -4,11 +4,9 @@
 
 # %% auto #0
 __all__ = ['PASSAGE', 'KB_TABLES', 'KB_INDEXES', 'ALIKE', 'SMALL', 'REACH', 'CANDIDATES', 'ScoredPassage', 'passages',
-           'title_key', 'search_terms', 'KbWriter', 'build_kb', 'SqliteFile', 'KnowledgeBase', 'kb_toolbox',
-           'documents_kb']
+           'title_key', 'search_terms', 'KbWriter', 'build_kb', 'SqliteFile', 'KnowledgeBase', 'kb_toolbox']
 
 # %% ../../nbs/evidence/01_kb.ipynb #2321242f
-import hashlib
 import json
 import math
 import os
@@ -23,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.records import Claim, Document, InputError, PathLike
-from ..core.store import check_record, open_lines
 from ..core.text import UNSPACED, sentences, without_accents, words
 from .tools import Toolbox, ToolCall
 
@@ -620,20 +617,3 @@ def kb_toolbox(
 ) -> Toolbox:
     "Both ways into one file: by title, and by words."
     return Toolbox([KnowledgeBase(path), KnowledgeBase(path, "search")], top)
-
-# %% ../../nbs/evidence/01_kb.ipynb #2b00001b
-def documents_kb(
-    path: PathLike,  # JSON lines with `text` and perhaps `title`
-    cache: PathLike,  # folder for the SQLite file
-    top: int = 5,  # documents to keep for a claim
-) -> Toolbox:
-    "A toolbox over one file of documents. Raises: `InputError` as `open_lines`, or for a line without text."
-    documents = []
-    for place, row in open_lines(path):
-        fields = {name: value for name, value in row.items() if name in ("title", "text")}
-        documents.append(check_record(Document, fields, place))
-    digest = hashlib.sha256("".join(document.id for document in documents).encode()).hexdigest()[:16]
-    db = Path(cache, f"kb{_VERSION}-{digest}.db")  # a file of another version has other words
-    if not db.exists():
-        build_kb(documents, db)
-    return kb_toolbox(db, top)
