@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastcore.meta import delegates
 
+import fence_nb
 from fence_nb.core.records import (
     Claim,
     Document,
@@ -49,9 +50,9 @@ from fence_nb.core.rows import (
     write_table,
 )
 
-from ..core.store import atomic_write, chunks, records_of_kind, run_resumable
+from ..core.store import atomic_write, chunks, forget_work, records_of_kind, run_resumable
 from ..core.text import sentence_spans
-from ..core.work import ChunkWork
+from ..core.work import ChunkWork, identity_of
 from ..domains.recorded import recorded_calls
 from ..evidence.documents import RowToolbox, evidence_toolbox
 from ..evidence.tools import Tool, Toolbox
@@ -123,9 +124,17 @@ def takes_work_options(
 AnyModel = PathLike | LanguageModel | Judge  # a name, or an object
 
 
-def _weights_of(spec: PathLike) -> str:
-    "The folder behind a published judge's name, as in `hhem=FOLDER`; empty: there is none."
-    return str(spec).partition("=")[2]
+def _places_of(spec: PathLike) -> list[str]:
+    "Where a name may point on this machine: a folder, or that of a published judge, as in `hhem=DIR` and `nli:DIR`."
+    spec = str(spec)
+    return [spec, spec.partition("=")[2], spec.partition(":")[2]]
+
+
+def _key_of(thing: Any) -> str:
+    "A name as it is; an object by its name and by itself, for another may have the same name."
+    if thing is None or isinstance(thing, PathLike):
+        return str(thing)
+    return f"{getattr(thing, 'name', type(thing).__name__)} {identity_of(thing)}"
 
 
 @dataclass(frozen=True)
@@ -141,13 +150,13 @@ class Judging:
     def paths(self) -> list[str]:
         "What it names that lies on this machine."
         specs = (self.model, self.judge, self.options.fast)
-        places = [place for spec in specs if isinstance(spec, PathLike) for place in (str(spec), _weights_of(spec))]
+        places = [place for spec in specs if isinstance(spec, PathLike) for place in _places_of(spec)]
         places += [tool.partition(":")[2] for tool in self.tools]
         return [place for place in places if place and Path(place).exists()]
 
     def names(self) -> list[str]:
         "All of it as text, equal for equal work."
-        models = [getattr(model, "name", str(model)) for model in (self.model, self.judge)]
+        models = [_key_of(model) for model in (self.model, self.judge)]
         return [*models, self.options.key, str(self.explain), *self.tools]
 
 # %% ../../nbs/app/01_door.ipynb #fbee7dc9
@@ -288,7 +297,7 @@ def _journal_file(judging: Judging, *parts: Any) -> Path | None:
     if judging.options.journal is None:
         return None
     stamps = [_stamp_of(path) for path in judging.paths()]
-    return Path(f"{judging.options.journal}.{_key(judging.names(), stamps, *parts)}")
+    return Path(f"{judging.options.journal}.{_key(fence_nb.__version__, judging.names(), stamps, *parts)}")
 
 
 def _work_through(name: str, pieces: list, work: ChunkWork, journal: Path | None) -> list:
@@ -388,7 +397,7 @@ class _Result:
     def forget(self) -> None:
         "Remove the finished pieces; the results need them no more."
         if self.journal is not None:
-            self.journal.unlink(missing_ok=True)
+            forget_work(self.journal)
 
 # %% ../../nbs/app/01_door.ipynb #08dd8ea6
 def _forced(judgment: Judgment) -> dict[str, bool]:
@@ -633,13 +642,24 @@ def compare_judges(
     **kwargs: Any,
 ) -> ComparedJudges:
     "Ask several judges, one after the other, about the same claims. Raises: `InputError` for fewer than two."
-    name_by_model = {getattr(model, "name", str(model)): model for model in models}
-    if len(name_by_model) < 2:
-        raise InputError(f"{len(name_by_model)} judge to compare; name at least two different ones")
+    model_by_name = _by_name(models)
+    if len(model_by_name) < 2:
+        raise InputError(f"{len(model_by_name)} judge to compare; name at least two different ones")
     _check_names(models)
     rows, failed = _given_claims(claims, documents, kwargs.pop("fields", None))
-    by_judge = {name: judge(rows, model=model, **kwargs) for name, model in name_by_model.items()}
+    by_judge = {name: judge(rows, model=model, **kwargs) for name, model in model_by_name.items()}
     return ComparedJudges([*failed, *_failures_of(by_judge)], None, by_judge)
+
+
+def _by_name(models: Iterable[AnyModel]) -> dict[str, AnyModel]:
+    "Models by what tables call them, each once. Two objects of one name are numbered."
+    model_by_key = {_key_of(model): model for model in models}
+    model_by_name: dict[str, AnyModel] = {}
+    for model in model_by_key.values():
+        name = str(model) if isinstance(model, PathLike) else model.name
+        alike = sum(other.partition(" #")[0] == name for other in model_by_name)
+        model_by_name[f"{name} #{alike + 1}" if alike else name] = model
+    return model_by_name
 
 
 def _check_names(models: Iterable[AnyModel]) -> None:
@@ -766,7 +786,7 @@ def _stamp(documents: Any) -> Any:
     "What tells some documents from others."
     if isinstance(documents, PathLike) and Path(documents).exists():
         return _stamp_of(documents)
-    return str(documents)
+    return _key_of(documents) if isinstance(documents, Toolbox) else str(documents)
 
 
 def _evidence_given(documents: Rows | Toolbox | None) -> Rows | Toolbox | None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from ..core.records import InputError, PathLike, need
+from ..core.records import PASSING_REASONS, InputError, PathLike, need
 from ..core.settings import Profile, load_profile, nearest
 from ..core.store import read_json, write_json
 from ..domains.domain import open_domain
@@ -237,12 +237,21 @@ def execute_notebook(
             raise StageFailed(f"{out.stem}: the kernel died, perhaps for want of memory (see {out})") from None
 
 # %% ../../nbs/app/04_launch.ipynb #5b8ff74a
-def _head_of(folder: Path, changed: list[str], begun: bool) -> str:
+def _asked_again(before: dict, profile: Profile) -> int:
+    "How many failures of a finished stage may pass; none in a replay, which answers as it did."
+    if profile.replay:
+        return 0
+    return sum(before.get("failures", {}).get(reason, 0) for reason in PASSING_REASONS)
+
+
+def _head_of(before: dict, changed: list[str], again: int) -> str:
     "Why a stage is run that was begun before; empty for a new one."
     if changed:
         more = " ..." if len(changed) > 3 else ""
         return f"run again, {'; '.join(changed[:3])}{more}"
-    return "goes on where it stopped" if begun else ""
+    if before.get("status") == "done":
+        return f"asks again for what failed, {again} in all"
+    return "goes on where it stopped" if before else ""
 
 
 def run_stage(
@@ -253,16 +262,17 @@ def run_stage(
     out: TextIO,  # where progress goes
     head: str,  # such as `[1/7] r0_base`
 ) -> bool:  # False: it was done before, and still holds
-    "Execute one run notebook unless its manifest still holds. Raises: `StageFailed`."
+    "Execute one run notebook unless its manifest still holds and nothing failed that may pass. Raises: `StageFailed`."
     name = notebook.stem
     folder = run / name
     folder.mkdir(parents=True, exist_ok=True)
     before = read_json(folder / "manifest.json")
     changed = changes_since(before, profile, folder, notebook_fingerprint(notebook)) if before else []
-    if before.get("status") == "done" and not changed:
+    again = _asked_again(before, profile)
+    if before.get("status") == "done" and not changed and not again:
         print(f"{head}: unchanged, skipped", file=out, flush=True)
         return False
-    if why := _head_of(folder, changed, bool(before)):
+    if why := _head_of(before, changed, again):
         print(f"{head}: {why}", file=out, flush=True)
     start = time.time()
     parameters = {"profile": profile.name, "run": str(run), "overrides": overrides}

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
 import re
 import shutil
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +77,16 @@ PARAMETERS = frozenset(name for name, info in Profile.model_fields.items() if no
 
 
 class _Watched(Profile):
-    "A profile that remembers which of its parameters were read."
+    "A profile that remembers which of its parameters were read, and tells which files they name."
 
     _read: set[str] = PrivateAttr(default_factory=set)
+    _tell_place: Callable[[Path], None] | None = PrivateAttr(default=None)
+
+    def place(self, value: str) -> str:
+        place = super().place(value)
+        if self._tell_place and place and "://" not in place:
+            self._tell_place(Path(place))
+        return place
 
     def __getattribute__(self, name: str) -> Any:
         if name in PARAMETERS:
@@ -93,9 +102,11 @@ LIMITS = ("max_usd", "max_calls", "model_prices", "cache", "replay", "engine", "
 
 
 def _changed_parameters(manifest: dict, values: dict) -> list[str]:
+    is_done = manifest["status"] == "done"
+    indifferent = LIMITS if is_done else (*LIMITS, "max_failure_rate")
     differences = []
     for name, old in manifest["parameters"].items():
-        if name in LIMITS or (manifest["status"] == "done" and name not in manifest["read"]):
+        if name in indifferent or (is_done and name not in manifest["read"]):
             continue
         if name not in values or values[name] != old["value"]:
             differences.append(f"{name} was {old['value']!r}, is {values.get(name)!r}")
@@ -208,9 +219,10 @@ def _lock(folder: Path, wait: float = 30.0) -> None:
 def _too_many_failures(name: str, failures: list[Failure], items: int, what: str, limit: float) -> str:
     reason, count = Counter(f.reason for f in failures).most_common(1)[0]
     example = next(f for f in failures if f.reason == reason).detail[:120]
+    again = "; start the same run again to ask for them once more" if any(f.may_pass for f in failures) else ""
     return (
         f"{name}: {len(failures)} of {items} {what} failed, more than max_failure_rate = {limit:g} allows; "
-        f"{count} are '{reason}', such as {example!r}"
+        f"{count} are '{reason}', such as {example!r}{again}"
     )
 
 
@@ -252,11 +264,15 @@ class Stage:
             half_written.unlink()  # by a run that was killed
         notebook = notebook_fingerprint(run_notebooks(resolved.root, name[0]).get(name, ""))
         before = read_json(self.folder / "manifest.json")
+        self._start = time.time()
+        self._process = os.getpid()
+        self.manifest = _new_manifest(name, profile, resolved, notebook)
         if not before or changes_since(before, resolved, self.folder, notebook):
             self._clear()
-        self._start = time.time()
-        self.manifest = _new_manifest(name, profile, resolved, notebook)
+        else:  # its files rest on what was read before, even if this start is killed before it reads that
+            self.manifest |= {kind: before[kind] for kind in ("inputs", "external")}
         write_json(self.folder / "manifest.json", self.manifest)
+        self.p._tell_place = self._note_place
 
     def _clear(self) -> None:
         for path in self.folder.iterdir():
@@ -297,6 +313,17 @@ class Stage:
         if not absolute.exists():
             raise InputError(f"{self.name} needs {path}, which does not exist; see data/README.md for what lies where")
         return self._note("external", str(path), absolute)
+
+    def _note_place(self, path: Path) -> None:
+        "A file or folder that a setting names; what lies in the run, or holds it, is none."
+        path = (self.p.root / path).resolve()
+        inside = path.is_relative_to(self.run) or self.run.is_relative_to(path)
+        if inside or os.getpid() != self._process or self.manifest["status"] != "running" or not path.exists():
+            return
+        names = [path.relative_to(f).as_posix() for f in (self.p.root, PACKAGED) if path.is_relative_to(f)]
+        name = next(iter(names), str(path))
+        if name not in self.manifest["external"]:
+            self._note("external", name, path)
 
     def _note(self, kind: str, name: str, path: Path) -> Path:
         # Noted before it is used, so that a resumed stage can tell whether it changed since.

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_LINE', 'atomic_write', 'write_records', 'open_lines', 'check_record', 'read_records', 'records_of_kind',
-           'read_json', 'write_json', 'file_digest', 'fingerprint', 'chunks', 'run_resumable']
+           'read_json', 'write_json', 'file_digest', 'fingerprint', 'chunks', 'run_resumable', 'forget_work']
 
 # %% ../../nbs/core/01_store.ipynb #951acbf7
 import hashlib
@@ -13,13 +13,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, TypeVar
 
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from .records import InputError, PathLike, Record
+from .records import PASSING_REASONS, InputError, PathLike, Record
 
 # %% ../../nbs/core/01_store.ipynb #81b87993
 @contextmanager
@@ -222,13 +223,57 @@ def chunks(
     return [(start, items[start : start + size]) for start in range(0, len(items), size)]
 
 # %% ../../nbs/core/01_store.ipynb #f3a06680
-def _good_lengths(part: Path, journal: Path) -> list[int]:
-    "How long `part` was after each finished chunk; a journal line that a kill cut short does not count."
-    if not (journal.exists() and part.exists()):
-        return []
-    return [int(line) for line in journal.read_text().split("\n")[:-1]]
+@dataclass(frozen=True)
+class _Piece:
+    "Where the records of one finished chunk lie in a file."
+
+    start: int
+    end: int
+    number: int  # of the chunk
+    passing: int = 0  # how many of its failures may pass
+    content: str = ""  # a digest of the chunk; empty: not known
+
+    def line(self) -> str:
+        return f"{self.end} {self.number} {self.passing} {self.content}\n"
 
 
+def _read_pieces(path: Path) -> list[_Piece]:
+    "The lines of a journal; one that a kill cut short does not count."
+    pieces = []
+    start = 0
+    for place, line in enumerate(path.read_text().split("\n")[:-1]):
+        end, *rest = line.split(" ")
+        number, passing, content = rest or (place, 0, "")
+        pieces.append(_Piece(start, int(end), int(number), int(passing), content))
+        start = int(end)
+    return pieces
+
+
+def _write_pieces(path: Path, pieces: Iterable[_Piece]) -> None:
+    with atomic_write(path) as f:
+        f.writelines(piece.line() for piece in pieces)
+
+# %% ../../nbs/core/01_store.ipynb #f3a06681
+def _content_of(chunk: Any) -> str:
+    if isinstance(chunk, Record):
+        return chunk.model_dump_json()
+    if isinstance(chunk, (list, tuple)):
+        return f"[{','.join(_content_of(part) for part in chunk)}]"
+    if isinstance(chunk, (str, int, float)):
+        return repr(chunk)
+    return type(chunk).__name__
+
+
+def _digest_of(chunk: Any) -> str:
+    return hashlib.sha256(_content_of(chunk).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _passing_failures(lines: str) -> int:
+    "How many failures among some records may pass."
+    rows = [json.loads(line) for line in lines.split("\n") if '"kind":"Failure"' in line]
+    return sum(row["kind"] == "Failure" and row["reason"] in PASSING_REASONS for row in rows)
+
+# %% ../../nbs/core/01_store.ipynb #f3a06682
 def _chunk_lines(
     work: Callable[[Any], list[Record]],
     todo: list,
@@ -240,53 +285,136 @@ def _chunk_lines(
         yield "".join(record.model_dump_json() + "\n" for record in work(chunk))
 
 
-def _append_safely(part: BinaryIO, journal: TextIO, lines: str) -> None:
+def _append_safely(part: BinaryIO, journal: TextIO, lines: str, number: int, content: str) -> _Piece:
     "Records first, then the line that makes them count, each on the disk before the next."
+    start = part.seek(0, 2)
     part.write(lines.encode())
     part.flush()
     os.fsync(part.fileno())
-    journal.write(f"{part.seek(0, 2)}\n")
+    piece = _Piece(start, part.seek(0, 2), number, _passing_failures(lines), content)
+    journal.write(piece.line())
     journal.flush()
     os.fsync(journal.fileno())
+    return piece
+
+# %% ../../nbs/core/01_store.ipynb #f3a06683
+class _Unfinished:
+    "Chunked work in progress: a file of records that grows, and its journal."
+
+    def __init__(self, path: Path):
+        self.path = path  # to appear when all is done
+        self.part = path.with_name(f"{path.name}.part")
+        self.journal = path.with_name(f"{path.name}.journal")
+        self.ends = path.with_name(f".{path.name}.chunks")  # the journal of the finished file
+
+    def is_finished(self, digests: list[str]) -> bool:
+        "Whether the file is there, with these chunks, and nothing in it may pass."
+        if not self.path.exists():
+            return False
+        if not self.ends.exists():
+            return True
+        pieces = _read_pieces(self.ends)
+        return [piece.content for piece in pieces] == digests and not any(piece.passing for piece in pieces)
+
+    def open(self, digests: list[str]) -> dict[int, _Piece]:  # number of a chunk -> what is there of it
+        "Go on from what lies here. Chunks that are not what they were do not count."
+        if self.path.exists():
+            self.part.unlink(missing_ok=True)
+            _write_pieces(self.journal, _read_pieces(self.ends))
+            os.replace(self.path, self.part)
+        pieces = _read_pieces(self.journal) if self.journal.exists() and self.part.exists() else []
+        _write_pieces(self.journal, pieces)
+        with open(self.part, "ab") as f:
+            f.truncate(pieces[-1].end if pieces else 0)
+        return {
+            piece.number: piece
+            for piece in pieces
+            if piece.number < len(digests) and piece.content in ("", digests[piece.number])
+        }
+
+    def give_up(self) -> None:
+        "Leave nothing behind where nothing was finished that the next start could go on with."
+        if not self.journal.stat().st_size:
+            self.clear()
+
+    def finish(self, pieces: list[_Piece]) -> None:  # of all chunks, in order
+        "Let the file appear, in the order of the chunks. A kill between two steps loses nothing."
+        in_order = []
+        end = 0
+        for piece in pieces:
+            in_order.append(replace(piece, start=end, end=end + piece.end - piece.start))
+            end = in_order[-1].end
+        _write_pieces(self.ends, in_order)
+        if in_order == pieces and end == self.part.stat().st_size:
+            os.replace(self.part, self.path)
+        else:
+            with open(self.part, "rb") as part, atomic_write(self.path) as f:
+                for piece in pieces:
+                    part.seek(piece.start)
+                    f.write(part.read(piece.end - piece.start).decode())
+        self.clear()
+
+    def clear(self) -> None:
+        "Nothing but the file and its own journal stays, even after a kill on the last step."
+        self.part.unlink(missing_ok=True)
+        self.journal.unlink(missing_ok=True)
 
 # %% ../../nbs/core/01_store.ipynb #ffe6a705
 def _do_missing(
-    part: Path,
-    journal: Path,
+    unfinished: _Unfinished,
     chunks: list,
+    digests: list[str],
     work: Callable,
     desc: str,
-) -> None:
-    good = _good_lengths(part, journal)
-    finished = len(good)
-    with atomic_write(journal) as f:
-        f.write("".join(f"{length}\n" for length in good))
+) -> list[_Piece]:  # of all chunks, in order
+    piece_by_chunk = unfinished.open(digests)
+    missing = [number for number in range(len(chunks)) if number not in piece_by_chunk]
+    again = [number for number, piece in sorted(piece_by_chunk.items()) if piece.passing]
+    todo = missing + again
     try:
-        with open(part, "ab") as part_file, open(journal, "a") as journal_file:
-            part_file.truncate(good[-1] if good else 0)
-            done = _chunk_lines(work, chunks[finished:])
-            for lines in tqdm(done, desc=desc, initial=finished, total=len(chunks), mininterval=2):
-                _append_safely(part_file, journal_file, lines)
+        with open(unfinished.part, "ab") as part, open(unfinished.journal, "a") as journal:
+            done = _chunk_lines(work, [chunks[number] for number in todo])
+            bar = tqdm(done, desc=desc, initial=len(chunks) - len(todo), total=len(chunks), mininterval=2)
+            for number, lines in zip(todo, bar, strict=True):
+                before = piece_by_chunk.get(number)
+                if before is None or _passing_failures(lines) <= before.passing:
+                    piece_by_chunk[number] = _append_safely(part, journal, lines, number, digests[number])
+    except InputError as e:
+        if len(piece_by_chunk) < len(chunks):
+            unfinished.give_up()
+            raise
+        print(f"{desc or unfinished.path.name}: what failed could not be asked again: {e}", file=sys.stderr, flush=True)
     except BaseException:
-        if not journal.stat().st_size:  # nothing was finished that the next start could go on with
-            part.unlink(missing_ok=True)
-            journal.unlink()
+        unfinished.give_up()
         raise
+    return [piece_by_chunk[number] for number in range(len(chunks))]
 
 
 def run_resumable(
     path: PathLike,  # the JSON-lines file to appear when all is done
-    chunks: list,  # of anything; must be the same list on every start
+    chunks: list,  # of anything; one whose records, texts or numbers are others than on the last start is done anew
     work: Callable[[Any], list[Record]],  # one chunk -> its records, seeded by the chunk alone; or a `Work`
     desc: str = "",  # for the progress bar
 ) -> list[Record]:  # all records, in chunk order
-    "Do chunked work that survives a kill at any moment. Finished chunks are not done again."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        part = path.with_name(path.name + ".part")
-        journal = path.with_name(path.name + ".journal")
-        _do_missing(part, journal, chunks, work, desc)
-        os.replace(part, path)
-        journal.unlink()
+    """Do chunked work that survives a kill at any moment. Finished chunks are not done again.
+
+    Only those are in which something failed that may pass: a server was down when this work was started last.
+    """
+    unfinished = _Unfinished(Path(path))
+    unfinished.path.parent.mkdir(parents=True, exist_ok=True)
+    digests = [_digest_of(chunk) for chunk in chunks]
+    if unfinished.is_finished(digests):
+        unfinished.clear()
+    else:
+        unfinished.finish(_do_missing(unfinished, chunks, digests, work, desc))
     return read_records(path, partial=True, unique=False)
+
+
+def forget_work(
+    path: PathLike,  # of `run_resumable`
+) -> None:
+    "Remove its file and all that lies beside it."
+    unfinished = _Unfinished(Path(path))
+    unfinished.clear()
+    unfinished.path.unlink(missing_ok=True)
+    unfinished.ends.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from fence_nb.judging.prompts import (
 )
 
 from ..core.records import Claim, Document, Failure, Judgment, Label, Response, Revision
+from ..core.work import identity_of
 from ..judging.assess import Assessor
 from ..judging.judge import LanguageModel
 from .written import continued_text, next_sentence, rewritten_sentence
@@ -34,7 +35,7 @@ from .written import continued_text, next_sentence, rewritten_sentence
 def _question_key(generator: LanguageModel, question: Conversation, options: AskOptions) -> Hashable:
     "All that an answer about knowledge depends on."
     turns = tuple((message["role"], message["content"]) for message in question)
-    return generator.name, turns, options.limits.knowledge, options.constrained
+    return identity_of(generator), turns, options.limits.knowledge, options.constrained
 
 
 def ask_knowledge(

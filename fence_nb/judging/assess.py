@@ -19,7 +19,8 @@ from fence_nb.judging.prompts import (
     tools_prompt,
 )
 
-from ..core.records import Claim, Document, Failure, FailureReason, Judgment, Response
+from ..core.records import PASSING_REASONS, Claim, Document, Failure, FailureReason, Judgment, Response
+from ..core.work import identity_of
 from ..evidence.tools import Toolbox, ToolCall
 from ..models.interface import LanguageModel, Reply
 from .claims import SplitKey, split_responses
@@ -36,10 +37,10 @@ class Evidence:
     @property
     def may_differ(self) -> bool:
         "Whether another try may find more: a model or a tool failed."
-        return any(reason in ("failed", "tool") for reason, _ in self.problems)
+        return any(reason in PASSING_REASONS for reason, _ in self.problems)
 
 
-EvidenceKey = tuple  # claim, topic, and the calls, or the planner, its question and its limits: all that counts
+EvidenceKey = tuple  # tools, claim, topic, and the calls, or the planner, its question and its limits: all that counts
 
 
 def _planned_calls(reply: Reply, toolbox: Toolbox) -> list[ToolCall]:
@@ -66,7 +67,7 @@ def fetch_evidence(
     toolbox: Toolbox,
     claims: list[Claim],
     prompts: Prompts,
-    memo: dict[EvidenceKey, Evidence] | None = None,  # shared between calls with the same toolbox
+    memo: dict[EvidenceKey, Evidence] | None = None,  # shared between calls
     options: AskOptions | None = None,  # None: the defaults
 ) -> tuple[dict[str, list[Document]], list[Failure]]:  # claim id -> documents
     """Documents for each claim. A claim without tool calls has no documents and leaves a failure.
@@ -76,13 +77,14 @@ def fetch_evidence(
     memo = {} if memo is None else memo
     options = options or AskOptions()
     plans = planner if toolbox.tools else None
+    tools = identity_of(toolbox)
 
     def key(claim: Claim) -> EvidenceKey:
         if plans is None:
-            return claim.text, claim.topic, *(call.id for call in toolbox.calls_for(claim))
+            return tools, claim.text, claim.topic, *(call.id for call in toolbox.calls_for(claim))
         question = tools_prompt(prompts, claim.text, toolbox.usages)
         asked = tuple(message["content"] for message in question)
-        return claim.text, claim.topic, plans.name, options.limits.plan, options.constrained, asked
+        return tools, claim.text, claim.topic, identity_of(plans), options.limits.plan, options.constrained, asked
 
     key_by_claim = {claim.id: key(claim) for claim in claims}
     new = {key_by_claim[claim.id]: claim for claim in claims if key_by_claim[claim.id] not in memo}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ..core.prose import row_text, sentence_context
 from ..core.records import Claim, Failure, Response
 from ..core.text import sentence_spans
+from ..core.work import identity_of
 from ..models.interface import Conversation, LanguageModel, Reply, thought_spans
 from .prompts import SPLIT, AskOptions, Prompts, VerdictError, parse_claims, split_prompt, text_of
 
@@ -83,7 +84,7 @@ def _ask_splitter(
 ) -> list[Reply]:
     "A reply to each question; equal ones are asked once. What failed may be asked again by the next call."
     limit = options.limits.split
-    keys = [(lm.name, limit, options.constrained, *(m["content"] for m in question)) for question in questions]
+    keys = [(identity_of(lm), limit, options.constrained, *(m["content"] for m in question)) for question in questions]
     new = {key: question for key, question in zip(keys, questions, strict=True) if key not in memo}
     written = lm.generate(list(new.values()), max_new_tokens=limit, form=SPLIT if options.constrained else None)
     fresh = {key: samples[0] for key, samples in zip(new, written, strict=True)}

@@ -117,12 +117,87 @@ def test_run_skip_change(project, tmp_path):
     } == {"runs", "outside.txt"}
 
 
+ASKS = """from pathlib import Path
+from fence_nb.app.runs import Stage
+from fence_nb.core.records import Claim, Failure
+from fence_nb.core.store import run_resumable
+stage = Stage("r0_first", profile, run, overrides)
+def ask(word):
+    Path(stage.p.root, "asked.txt").open("a").write(word)
+    if word in Path(stage.p.root, "down.txt").read_text():
+        return [Failure(stage="judge", item_id=word, reason="failed", detail="status 503")]
+    return [Claim(response_id="r", text=word, start=0, end=1)]
+records = run_resumable(stage.path("records.jsonl"), list("abc"), ask)
+text = " ".join(r.text for r in records if r.kind == "Claim")
+stage.path("a.txt").write_text(text)
+failures = [r for r in records if r.kind == "Failure"]
+stage.guard(failures, 3)
+stage.finish({"first": {"text": text}}, failures)"""
+
+
+def test_what_failed_is_asked_again(project):
+    notebook(project / "nbs" / "runs" / "r0_first.ipynb", ASKS)
+    down, asked = project / "down.txt", project / "asked.txt"
+    down.write_text("b")
+    with pytest.raises(StageFailed, match="1 of 3 items failed.*start the same run again to ask for them once more"):
+        launch(overrides={"max_failure_rate": 0.3})
+    tolerant = {"max_failure_rate": 0.5}
+    first = launch(overrides=tolerant)
+    assert "[1/2] r0_first: goes on where it stopped" in first and "1 failed\n" in first
+    assert asked.read_text() == "abcb"
+    again = launch(overrides=tolerant)
+    assert "[1/2] r0_first: asks again for what failed, 1 in all" in again and asked.read_text() == "abcbb"
+    assert "[2/2] r1_second: unchanged, skipped" in again, "nothing came of it"
+    down.write_text("")
+    again = launch(overrides=tolerant)
+    assert "[1/2] r0_first: asks again" in again and "[2/2] r1_second: run again, input r0_first/a.txt" in again
+    assert json.loads((project / "data/runs/toy/metrics.json").read_text())["first"] == {"text": "a b c"}
+    assert "[1/2] r0_first: unchanged, skipped" in launch(overrides=tolerant)
+    assert asked.read_text() == "abcbbb"
+
+
+def test_a_file_that_a_setting_names_counts(project):
+    notebook(
+        project / "nbs" / "runs" / "r0_first.ipynb",
+        FIRST.replace("stage.path(", "open(stage.p.place(stage.p.prompts_file)).read()\nstage.path(", 1),
+    )
+    topics = project / "data" / "topics.txt"
+    topics.write_text("Ada Vell")
+    changes = {"prompts_file": "data/topics.txt"}
+    assert "r0_first: done" in launch(overrides=changes)
+    assert "r0_first: unchanged, skipped" in launch(overrides=changes)
+    topics.write_text("Bo Lund")
+    assert "r0_first: run again, external data/topics.txt changed" in launch(overrides=changes)
+
+
 def test_resume_keeps_what_is_still_true(project):
     run = project / "data" / "runs" / "toy"
     stage = Stage("r0_first", "toy", run)
     stage.path("records.jsonl.part").write_text("half\n")
     assert Stage("r0_first", "toy", run).path("records.jsonl.part").exists()  # killed: goes on
     assert not Stage("r0_first", "toy", run, {"seed": 1}).path("records.jsonl.part").exists()  # changed: starts clean
+
+
+def test_a_stage_that_is_killed_twice_knows_what_its_first_half_was_made_of(project):
+    run, words = project / "data" / "runs" / "toy", project / "data" / "words.txt"
+    words.write_text("one")
+    stage = Stage("r0_first", "toy", run)
+    stage.external("data/words.txt")
+    stage.path("records.jsonl.part").write_text("half\n")
+    Stage("r0_first", "toy", run)  # killed before it came to read
+    words.write_text("two")
+    assert not Stage("r0_first", "toy", run).path("records.jsonl.part").exists()
+
+
+def test_files_of_settings_are_told_from_the_runs_own(project):
+    run = project / "data" / "runs" / "toy"
+    stage = Stage("r0_first", "toy", run)
+    stage.path("base").mkdir()
+    for value in ("data", str(stage.path("base")), "a/hub-name", "http://localhost/v1#m", ""):
+        stage.p.place(value)
+    assert stage.manifest["external"] == {}, "what the run makes, or holds the run, is no file of a setting"
+    stage.p.place("data/outside.txt")
+    assert list(stage.manifest["external"]) == ["data/outside.txt"]
 
 
 def test_unknown_names_stop_before_anything_runs(project):

@@ -92,6 +92,7 @@ def test_plans_of_two_planners_and_wordings_are_kept_apart():
         asked.append(conversation)
         return 'kb("Ada Vell")'
 
-    for name, prompts in (("one", FULL), ("two", FULL), ("two", TERSE), ("two", TERSE)):
-        fetch_evidence(ScriptedLM(plan, name), toolbox, same_words_about("Ada Vell"), prompts, memo)
+    one, two = ScriptedLM(plan), ScriptedLM(plan)
+    for planner, prompts in ((one, FULL), (two, FULL), (two, TERSE), (two, TERSE)):
+        fetch_evidence(planner, toolbox, same_words_about("Ada Vell"), prompts, memo)
     assert len(asked) == 3
