@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from ..core.records import Failure, Prompt, Response
-from ..core.text import sentence_spans, words
+from ..core.text import end_of_repeat, sentence_spans, words
 from ..judging.judge import LanguageModel
 from ..judging.prompts import Reply, VerdictError, bare_reply, text_of
 
@@ -20,7 +20,10 @@ _GREETING = re.compile(
     r"bien sûr|d['’]accord|claro|por supuesto)\s*[!,.:;–—-]|(?:好的|当然)\W"
     r"|(?:here|hier|voici|aquí)(?:['’]s| is| are| ist| está)?\b[^.:：\n]{0,80}[:：]"
     r"|as an? (?:ai|assistant|language model)\b|how (?:can|may) i (?:help|assist)\b"
-    r"|(?:i['’]m|i am) (?:an?|your|just an?) (?:\w+ )?(?:ai|assistant|language model)\b)",
+    r"|(?:i['’]m|i am) (?:an?|your|just an?) (?:\w+ )?(?:ai|assistant|language model)\b"
+    r"|it (?:seems|looks|appears)(?: like| as if| that)?,? (?:you|your)\b|(?:(?:what|how|which) )?would you like\b"
+    r"|thank(?:s| you) for\b|that['’]s (?:a )?(?:great|good|excellent)\b"
+    r"|\[?continu(?:ed|ing|e|ation)\b[^.:：\n]{0,60}[:：\]])",
     re.I,
 )
 _REFUSAL = re.compile(
@@ -48,13 +51,17 @@ _LEAD = re.compile(
     r"\A\W*(?:(?:sure|certainly|of course|okay|ok)\s*[!,.]?\s*)?"
     r"(?:(?:here|hier|voici|aquí)\b[^:：\n]{0,80}"
     r"|[^:：.\n]{0,40}\b(?:sentence|version|correction|satz|phrase|oración|frase)"
+    r"|(?:answer|corrected|revised|rewritten|output|result|korrigiert|corrigée?|corregid[oa])"
     r"|[^:：.\n]{0,12}(?:句子|句))\W{0,3}[:：]",
     re.I,
 )
 _NOTE = re.compile(
     r"\W*(?:note|notes|explanation|reason|changes?|i (?:have )?(?:changed|corrected|replaced|removed))\b", re.I
 )
-_MARK = re.compile(r"(?:[-*•]|\d+[.)])\s+")
+_MARK = re.compile(r"(?:>\s?)*(?:[-*+•]|\d{1,3}[.)])\s+|(?:>\s?)+")
+_SAYS_WHAT_IT_DID = re.compile(
+    r"\W*(?:i (?:have )?(?:changed|corrected|replaced|removed|updated)\b|(?:note|explanation)\s*:)", re.I
+)
 _WRAPPERS = (("**", "**"), ('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"), ("'", "'"), ("`", "`"))
 
 
@@ -82,6 +89,27 @@ def _own_lines(text: str, sentence: str) -> list[str]:
     return lines
 
 # %% ../../nbs/fence/05_written.ipynb #6f4809d2
+def _without_report(text: str) -> str:
+    "Without a last sentence that says what was done."
+    *_, (start, _) = sentence_spans(text) or [(0, 0)]
+    return text[:start].rstrip() if start and _SAYS_WHAT_IT_DID.match(text[start:]) else text
+
+
+def _as_it_stood(text: str, sentence: str) -> str:
+    """A new sentence in the place of an item or of a row of a table, which it has to remain.
+
+    Raises: `VerdictError`.
+    """
+    if sentence.startswith("|") and text.count("|") != sentence.count("|"):
+        raise VerdictError(f"expected a row of the table, found {text[:60]!r}")
+    if re.search(r"~~|->|→", text) and not re.search(r"~~|->|→", sentence):
+        raise VerdictError(f"shows what was changed: {text[:60]!r}")
+    if len(words(text)) <= 3 < len(words(sentence)) and not {*words(text)} & {*words(sentence)}:
+        raise VerdictError(f"has nothing of the sentence: {text[:60]!r}")
+    mark = _MARK.match(sentence)
+    return mark[0] + text if mark and not _MARK.match(text) else text
+
+
 def rewritten_sentence(
     reply: Reply,  # to the question for a corrected or a hedged sentence
     sentence: str,  # the old one
@@ -100,6 +128,7 @@ def rewritten_sentence(
     if len(lines) > 1 + sentence.count("\n"):
         raise VerdictError(f"expected one sentence, found {len(lines)} lines: {lines[0][:60]!r}")
     text = " ".join(_unwrapped(" ".join(lines), sentence).split())
+    text = _as_it_stood(_without_report(text), sentence)
     given = f"{sentence} {critique}"
     _check_talk(text, sentence)
     if critique and words(text) == words(critique):
@@ -114,12 +143,8 @@ def rewritten_sentence(
 def _without_echo(text: str, before: str) -> str:
     "Without the whole of what was there, or its last paragraph, at the beginning."
     for given in (before.strip(), before.strip().rpartition("\n")[2].strip()):
-        given_words = words(given)
-        if len(given_words) < 3 or words(text)[: len(given_words)] != given_words:
-            continue
-        end = [match.end() for match in re.finditer(r"\w+", text)][len(given_words) - 1]
-        rest = text[end:].lstrip(re.split(r"\w", given)[-1])
-        return rest.lstrip() if before[-1:].isspace() else rest
+        if len(words(given)) >= 3 and (end := end_of_repeat(text, given)):
+            return text[end:].lstrip() if before[-1:].isspace() else text[end:]
     return text
 
 

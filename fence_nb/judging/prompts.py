@@ -457,7 +457,7 @@ VERDICT = Form(
         "required": ["critique", "label"],
         "additionalProperties": False,
     },
-    lambda parts: verdict(parts["critique"], Label(parts["label"])),
+    lambda parts: verdict(parts["critique"] or "", Label(parts["label"])),
     "Label:",
     tuple(f" {label.value}" for label in Label),
 )

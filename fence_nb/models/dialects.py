@@ -9,6 +9,7 @@ __all__ = ['FORM_FIELDS', 'ECHO', 'BAD_REQUEST', 'ModelRequest', 'Dialect', 'reg
 
 # %% ../../nbs/models/01_dialects.ipynb #91000003
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from re import _constants, _parser
 from typing import TYPE_CHECKING, Any
 
 from ..core.calls import CallError
+from ..core.text import end_of_repeat, sentence_spans
 from .interface import Conversation, Form, Reply, read_reply
 
 if TYPE_CHECKING:
@@ -217,7 +219,11 @@ def _add_text(message: dict, piece: Any) -> None:
     "Add a piece of a message to what came before."
     for name, value in piece.items() if isinstance(piece, dict) else ():
         if isinstance(value, str) and name != "role":
-            message[name] = message.get(name, "") + value
+            before = message.get(name, "")
+            message[name] = [*before, value] if isinstance(before, list) else before + value
+        elif isinstance(value, list):  # parts of content
+            before = message.get(name) or []
+            message[name] = [*(before if isinstance(before, list) else [before]), *value]
 
 
 def _add_event(choices: dict[int, dict], event: dict) -> None:
@@ -287,6 +293,17 @@ def _error_in(part: dict) -> tuple[str, str]:  # status, words; both empty: none
     return f"status {code}", " ".join(words.split())[:300]
 
 
+_FILTERED = re.compile(r"content.?filter|refus|safety|prohibited|recitation|blocklist|spii|moderat", re.I)
+_CUT = re.compile(r"length|max|context_window", re.I)
+_BROKEN = re.compile(r"error|abort|cancel|time.?out|insufficient|interrupt|fail|overload|load", re.I)
+
+
+def _complaint(answer: dict) -> str:  # empty: none
+    "What a gateway says in the place of an answer."
+    words = [answer.get(name) for name in ("detail", "message", "msg", "error_msg", "errors")]
+    return next((str(text) for text in words if text), "")
+
+
 def _has_text_field(choice: Any, path: str) -> bool:
     if not isinstance(choice, dict):
         return False
@@ -306,6 +323,8 @@ def check_answer(
     parts = choices if isinstance(choices, list) else []
     for part in [answer, *(part for part in parts if isinstance(part, dict))]:
         status, words = _error_in(part)
+        if not status and part is answer and "choices" not in answer and path != "/models":
+            status, words = _error_in({"error": _complaint(answer), "code": answer.get("code")})
         if status:
             raise CallError(provider, status, words)
     if path not in ("/completions", "/chat/completions"):
@@ -314,12 +333,14 @@ def check_answer(
         raise CallError(provider, "wrong schema", "an answer without choices", passing=True)
     if not parts or not all(_has_text_field(choice, path) for choice in parts):
         raise CallError(provider, "wrong schema", "field 'choices' is missing or wrong")
+    for choice in parts:
+        end = str(choice.get("finish_reason") or "")
+        if _BROKEN.search(end):
+            raise CallError(provider, "broken", f"the server broke its reply off: {end[:40]}", passing=True)
 
 # %% ../../nbs/models/01_dialects.ipynb #41d88bd5
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 _TEXTS = ("text", "content", "output_text", "refusal")
-_FILTERED = ("content_filter", "content_filtered", "refusal", "safety", "prohibited_content")
-_CUT = ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded")
 ECHO = 20  # letters of a begun reply that nobody writes again by chance
 
 
@@ -334,8 +355,9 @@ def _flat(value: Any) -> str:
     return ""
 
 
-def _parts(message: dict) -> tuple[str, str, bool]:  # text, thought, whether it is a refusal
+def _parts(message: dict | str) -> tuple[str, str, bool]:  # text, thought, whether it is a refusal
     "What a message says and thinks."
+    message = {"content": message} if isinstance(message, str) else message
     content = message.get("content") if "content" in message else message.get("text")
     thought = next((_flat(message[name]) for name in _THOUGHTS if message.get(name)), "")
     text = ""
@@ -358,7 +380,12 @@ def _without_beginning(text: str, request: ModelRequest) -> str:
     if request.repeats or len(begun) >= ECHO:
         for beginning in (begun, begun.strip()):
             if beginning and text.startswith(beginning):
-                return text[len(beginning) :]
+                rest = text[len(beginning) :]
+                return rest.lstrip() if begun[-1].isspace() else rest  # the blank is there already
+    for start, _ in sentence_spans(begun) if request.continuation == "ask" else ():
+        end = end_of_repeat(text, begun[start:]) if len(begun) - start >= ECHO else 0
+        if end:  # a new turn takes up the last sentence
+            return text[end:].lstrip() if begun[-1].isspace() else text[end:]
     return text
 
 
@@ -368,12 +395,14 @@ def read_choice(
 ) -> Reply:
     "One choice of an answer as a reply."
     text, thought, refused = _parts(choice.get("message") or choice)
-    end = str(choice.get("finish_reason")).lower()
-    reply = read_reply(text, finished=end not in _CUT, refused=refused or end in _FILTERED, thought=thought)
+    end = str(choice.get("finish_reason") or "")
+    filtered, cut = bool(_FILTERED.search(end)), bool(_CUT.search(end))
+    reply = read_reply(text, finished=not cut, refused=refused or filtered, thought=thought)
     text = _without_beginning(reply.text, request)
     if request.form_field == "response_format":
         try:
-            text = request.form.text(json.loads(text))
+            written = request.form.text(json.loads(text))
+            text = written if isinstance(written, str) else text
         except (ValueError, KeyError, TypeError, AttributeError):
             pass  # no such object
     return replace(reply, text=text)
@@ -391,7 +420,8 @@ def top_tokens(
     "The likeliest first tokens, as chat or plain completions put them."
     try:
         rows = sorted(_top_rows(choice["logprobs"]), key=lambda row: row["logprob"])
-        return {row["token"].strip(): float(row["logprob"]) for row in rows if row["token"].strip()}
+        tokens = {row["token"].strip(" \t\n▁Ġ"): float(row["logprob"]) for row in rows}
+        return {token: value for token, value in tokens.items() if token and value < 0.01}
     except (KeyError, IndexError, TypeError):
         return {}
 
@@ -410,6 +440,10 @@ def weigh_by_first_token(
     if not known:
         return {}
     lowest = min(top.values())
+    if lowest >= max(known.values()):  # too few tokens were told: the others share what is left
+        lowest = math.log(max(1 - sum(map(math.exp, top.values())), 1e-9))
+        if lowest >= max(known.values()):
+            return {}
     return {option: known.get(option, lowest) for option in options}
 
 # %% ../../nbs/models/01_dialects.ipynb #81000024

@@ -52,17 +52,23 @@ class Reply:
         return self.error
 
 # %% ../../nbs/models/00_interface.ipynb #5e7a0002
-_TAGS = r"think|thinking|thought|thoughts|reasoning|reflection|seed:think"
+_TAGS = r"think|thinking|thoughts?|reason|reasoning|reflection|scratchpad|analysis|seed:think"
+_UNQUOTED = r"(?<![`\"'])"  # an answer may speak of `</think>`
 _OPEN = re.compile(
-    rf"<(?:{_TAGS})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
-    r"|(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)<\|message\|>",
+    rf"{_UNQUOTED}(?:<\s?\|?(?:{_TAGS})\|?\s?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
+    r"|(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)<\|message\|>)",
     re.I,
 )
 _CLOSE = re.compile(
-    rf"</(?:{_TAGS})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>"
-    r"|(?:<\|end\|>\s*)?(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>",
+    rf"{_UNQUOTED}(?:<\s?\|?/\s?(?:{_TAGS})\|?\s?>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>"
+    r"|(?:<\|end\|>\s*)?(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>)",
     re.I,
 )
+
+
+def _is_mentioned(text: str, tag: re.Match) -> bool:
+    "Whether a tag that nothing closes is a word of its line: HTML knows no <think> tag."
+    return bool(text[: tag.start()].rpartition("\n")[2].strip()) and text[tag.end() : tag.end() + 1] == " "
 
 
 def thought_spans(
@@ -79,6 +85,9 @@ def thought_spans(
             spans = [(0, closed.end())]
         else:
             closed = _CLOSE.search(text, opened.end())
+            if not closed and _is_mentioned(text, opened):
+                end = opened.end()
+                continue
             spans.append((opened.start(), closed.end() if closed else len(text)))
         end = spans[-1][1]
     return spans
@@ -100,6 +109,7 @@ def ends_thought(
     return bool(closed) and closed[-1] >= max(opened, default=0)
 
 # %% ../../nbs/models/00_interface.ipynb #5e7a0005
+_WRAPPED = re.compile(r"\s*<(answer|final_answer|final|response|output)>\s*((?:(?!<\1>).)*?)\s*</\1>\s*", re.S | re.I)
 _END_TOKENS = re.compile(
     r"(?:\s*(?:<\|(?:im_end|end|return|eot_id|eom_id|endoftext|end_of_text|END_OF_TURN_TOKEN)\|>"
     r"|</s>|<end_of_turn>|<eos>|\[/?INST\]|<｜end▁of▁sentence｜>))+\s*\Z"
@@ -113,7 +123,10 @@ def read_reply(
     thought: str = "",  # where a server keeps it apart
     logprobs: Mapping[str, float] | None = None,
 ) -> Reply:
-    "A reply without its thoughts and without end tokens that a template left. A thought that never ends was cut."
+    """A reply without its thoughts, tags around the answer, and end tokens that a template left.
+
+    A thought that never ends was cut.
+    """
     text = _END_TOKENS.sub("", text)
     answer, end = "", 0
     for start, stop in thought_spans(text):
@@ -124,6 +137,9 @@ def read_reply(
     answer += text[end:]
     if end:
         answer = answer.strip()
+    wrapped = _WRAPPED.fullmatch(answer)
+    if wrapped:
+        answer = wrapped[2]
     if thought and not answer.strip():
         finished = False
     return Reply(answer, finished, logprobs=dict(logprobs or {}), thought=thought, refused=refused)

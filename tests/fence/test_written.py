@@ -133,3 +133,61 @@ def test_a_candidate_is_any_answer_but_none():
         with pytest.raises(VerdictError) as caught:
             candidate_text(reply, PROMPT)
         assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "sentence, reply, new",
+    [
+        ("- The bridge was opened in 1911.", NEW, f"- {NEW}"),
+        ("2) The bridge was opened in 1911.", NEW, f"2) {NEW}"),
+        ("> The bridge was opened in 1911.", NEW, f"> {NEW}"),
+        ("- The bridge was opened in 1911.", f"* {NEW}", f"* {NEW}"),
+        ("| Bridge | 1911 |", "| Bridge | 1913 |", "| Bridge | 1913 |"),
+        (OLD, f"Revised: {NEW}", NEW),
+        (OLD, f"{NEW} I changed the year.", NEW),
+    ],
+)
+def test_an_item_stays_an_item_and_a_report_is_no_text(sentence, reply, new):
+    assert rewritten_sentence(Reply(reply), sentence, CRITIQUE) == new
+
+
+@pytest.mark.parametrize(
+    "sentence, reply",
+    [
+        ("| Bridge | 1911 |", NEW),
+        ("| Bridge | 1911 |", "Bridge | 1913"),
+        (OLD, "none"),
+        (OLD, "No change needed."),
+        (OLD, "Label: Supported"),
+        (OLD, "The bridge was opened in ~~1911~~ 1913."),
+        (OLD, "The bridge was opened in 1911 -> 1913."),
+    ],
+)
+def test_what_is_no_sentence_takes_no_place(sentence, reply):
+    with pytest.raises(VerdictError):
+        rewritten_sentence(Reply(reply), sentence, CRITIQUE)
+
+
+@pytest.mark.parametrize(
+    "before, reply, rest",
+    [
+        ("桥于1911年开放。它很长。\n", "桥于1911年开放。它很长。\n它通向城市。", "它通向城市。"),
+        ("पुल 1911 में खुला। वह लंबा है।\n", "पुल 1911 में खुला। वह लंबा है। वह नदी पर है।", "वह नदी पर है।"),
+        (f"{OLD}\n", f"**{OLD}**\n\nIt is long.", "It is long."),
+    ],
+)
+def test_an_echo_in_any_script_is_taken_off(before, reply, rest):
+    assert continued_text(Reply(reply), before) == rest
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "It looks like your text was cut off.",
+        "Continuing where I stopped:\n\nIt is long.",
+        "What would you like to know?",
+    ],
+)
+def test_chat_about_the_text_is_no_continuation(reply):
+    with pytest.raises(VerdictError):
+        continued_text(Reply(reply), f"{OLD}\n")

@@ -8,9 +8,18 @@ import pytest
 
 from fence_nb.core.calls import CallError, Calls
 from fence_nb.core.records import InputError
-from fence_nb.judging.prompts import LABEL, VERDICT
+from fence_nb.judging.prompts import KNOWLEDGE, LABEL, VERDICT
 from fence_nb.models.abilities import BEGUN
-from fence_nb.models.dialects import ModelRequest, check_answer, is_too_long, parse_answer, read_choice, room_left
+from fence_nb.models.dialects import (
+    ModelRequest,
+    check_answer,
+    is_too_long,
+    parse_answer,
+    read_choice,
+    room_left,
+    top_tokens,
+    weigh_by_first_token,
+)
 from fence_nb.models.endpoint import EndpointLM, key_header, read_address
 
 WORDS = [" Supported", " Contradictory", " Unverified"]
@@ -102,6 +111,8 @@ def last(body: dict) -> str:
         ({"content": [{"type": "refusal", "refusal": "I cannot."}]}, "I cannot.", "", "refused"),
         ({"content": None, "reasoning_content": "Marn? Torin?"}, "", "Marn? Torin?", "cut"),
         ({"content": None}, "", "", ""),
+        ("Torin.", "Torin.", "", ""),
+        ({"content": "<reason>Marn?</reason><answer>\nTorin.\n</answer>"}, "Torin.", "<reason>Marn?</reason>", ""),
     ],
 )
 def test_messages(message, text, thought, reason):
@@ -111,7 +122,10 @@ def test_messages(message, text, thought, reason):
 
 @pytest.mark.parametrize(
     "finish, reason",
-    [("length", "cut"), ("max_tokens", "cut"), ("content_filter", "refused"), ("stop", ""), (None, "")],
+    [
+        *[("length", "cut"), ("max_tokens", "cut"), ("content_filter", "refused"), ("stop", ""), (None, "")],
+        *[("RECITATION", "refused"), ("BLOCKLIST", "refused"), ("eos_token", ""), ("end_turn", "")],
+    ],
 )
 def test_how_replies_end(finish, reason):
     request = ModelRequest(ask("Where?"))
@@ -131,6 +145,9 @@ def test_how_replies_end(finish, reason):
         ({"choices": []}, "wrong schema"),
         ({"choices": [{"message": None}]}, "wrong schema"),
         (["choices"], "wrong schema"),
+        ({"detail": "rate limited", "code": 429}, "status 429"),
+        ({"code": 1302, "msg": "too many requests"}, "status 503"),
+        ({"choices": [{"message": {"content": "Ada wa"}, "finish_reason": "abort"}]}, "broken"),
     ],
 )
 def test_errors_inside_answers(answer, reason):
@@ -147,6 +164,10 @@ def test_streams():
     reply = read_choice(choice, ModelRequest(ask("Where?")))
     assert (reply.text, reply.thought, reply.reason) == ("In Torin.", "Marn?", "cut")
     assert parse_answer(b'data: {"error": {"code": 503}}\n')["error"]["code"] == 503
+    parts = [{"delta": {"content": [{"type": "text", "text": word}]}} for word in ("In", " Torin.")]
+    events = "".join(f"data: {json.dumps({'choices': [piece]})}\n\n" for piece in parts)
+    choice = parse_answer((events + "data: [DONE]\n").encode())["choices"][0]
+    assert read_choice(choice, ModelRequest(ask("Where?"))).text == "In Torin."
     broken = json.dumps({"choices": [{"delta": {"content": "In"}}]})
     for data in (f"data: {broken}\n\n".encode(), b"data: {\n", b"<html>"):
         with pytest.raises(ValueError):
@@ -289,3 +310,29 @@ def test_headers_of_keys():
     del keys["FENCE_API_HEADER"]
     assert key_header(read_address("http://h/v1"), "OPENAI_API_KEY", keys) == {"Authorization": "Bearer one-key-12345"}
     assert key_header(read_address("http://h/v1"), "OPENAI_API_KEY", {}) == {}
+
+
+def test_a_label_is_weighed_only_by_tokens_that_tell_it():
+    alone = weigh_by_first_token(WORDS, {"Sup": -0.1})
+    assert alone[" Supported"] == -0.1 and alone[" Unverified"] == alone[" Contradictory"] < -2
+    assert weigh_by_first_token(WORDS, {"<think>": -0.1, "U": -4.0}) == {}
+    content = [{"top_logprobs": [{"token": "▁Supported", "logprob": -0.1}, {"token": "ĠUn", "logprob": -3.0}]}]
+    assert top_tokens({"logprobs": {"content": content}}) == {"Supported": -0.1, "Un": -3.0}
+
+
+def test_a_begun_reply_that_is_repeated_without_its_line_break():
+    begun = ask("Where?", "Torin lies on the coast.\n")
+    choice = {"message": {"content": "Torin lies on the coast. Ships land there."}, "finish_reason": "stop"}
+    assert read_choice(choice, ModelRequest(begun)).text == "Ships land there."
+
+
+def test_an_object_without_what_the_form_wants_stays_as_it_came():
+    request = ModelRequest(ask("True?"), form=KNOWLEDGE, form_field="response_format")
+    choice = {"message": {"content": '{"answer": null}'}, "finish_reason": "stop"}
+    assert read_choice(choice, request).text == '{"answer": null}'
+
+
+def test_a_new_turn_that_takes_up_the_last_sentence_again():
+    begun = ask("Where?", "Torin lies on the coast. Its harbour is old and deep.")
+    choice = {"message": {"content": "Its harbour is old and deep. Ships land there."}, "finish_reason": "stop"}
+    assert read_choice(choice, ModelRequest(begun, continuation="ask")).text == " Ships land there."

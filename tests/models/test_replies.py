@@ -5,6 +5,7 @@ import pytest
 from fence_nb.models.interface import Reply, read_reply, thought_spans
 
 ANSWER = "Ada Vell was born in Torin."
+MENTIONED = ["HTML knows no <think> tag. Zor is a town.", "Models end a thought with `</think>`. Zor is a town."]
 
 
 @pytest.mark.parametrize(
@@ -19,10 +20,14 @@ ANSWER = "Ada Vell was born in Torin."
         ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
         ("", "</think>"),
         ("", "[/THINK] "),
+        ("<scratchpad>", "</scratchpad>"),
+        ("<|thinking|>", "<|/thinking|>"),
+        ("<think>", "</think><answer>"),
     ],
 )
 def test_thoughts_of_every_spelling(before, after):
-    reply = read_reply(f"{before}Marn? No, the page says otherwise.{after}{ANSWER}")
+    closing = "</answer>" if after.endswith("<answer>") else ""
+    reply = read_reply(f"{before}Marn? No, the page says otherwise.{after}{ANSWER}{closing}")
     assert reply.text == ANSWER and reply.reason == "" and "the page says otherwise" in reply.thought
 
 
@@ -46,7 +51,9 @@ def test_end_tokens_are_no_words(end):
     assert read_reply(ANSWER + end).text == ANSWER
 
 
-@pytest.mark.parametrize("text", [ANSWER, "", "a < b and c > d", "I think > you", " two  blanks \n", "<b>think</b>"])
+@pytest.mark.parametrize(
+    "text", [ANSWER, "", "a < b and c > d", "I think > you", " two  blanks \n", "<b>think</b>", *MENTIONED]
+)
 def test_other_text_is_left_alone(text):
     assert read_reply(text) == Reply(text) and thought_spans(text) == []
 
