@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from ..core.records import need
@@ -122,7 +123,7 @@ def read_template(
 
 
 def _template_name(name: str) -> str:
-    return " ".join(name.replace("_", " ").split()).lower()
+    return " ".join(name.replace("_", " ").split()).lower().removeprefix("template:")
 
 # %% ../../nbs/evidence/06_wikitext.ipynb #w0000016
 def _first(template: Template) -> str:
@@ -151,6 +152,22 @@ def _glued(template: Template) -> str:
     return "".join(template.values)
 
 
+_SUPERSCRIPTS = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
+
+
+def _superscript(text: str) -> str:
+    "10 to the 6th is not 106."
+    return text.strip().translate(_SUPERSCRIPTS) if re.fullmatch(r"\s*[+−-]?\d+\s*", text) else text
+
+
+def _raised(template: Template) -> str:
+    return _superscript(template.value(1))
+
+
+def _power_of_ten(template: Template) -> str:
+    return f" × 10{_superscript(template.value(1))}"
+
+
 def _formula(template: Template) -> str:
     return template.named.get("1") or re.sub(r"^\s*1\s*=", "", template.raw).strip()
 
@@ -174,6 +191,17 @@ def _formatted(template: Template) -> str:
     return _grouped(template.value(1), template.language)
 
 
+_POWERS = {"3": "thousand", "6": "million", "9": "billion", "12": "trillion"}
+
+
+def _unit(unit: str) -> str:
+    "A unit as people write it: e6sqmi is million sq mi."
+    power = re.match(r"e(3|6|9|12)(?=[a-zA-Z])", unit)
+    if power:
+        return f"{_POWERS[power[1]]} {_unit(unit[power.end() :])}"
+    return unit.replace("sqmi", "sq mi").replace("sqft", "sq ft").replace("km2", "km²").replace("m2", "m²")
+
+
 def _converted(template: Template) -> str:
     "A measure in its own unit; what it is in others is left to the reader."
     values = list(template.values)
@@ -190,11 +218,15 @@ def _converted(template: Template) -> str:
         "±": " ± ",
     }
     if len(values) > 3 and values[1] in joins:
-        return f"{values[0]}{joins[values[1]]}{values[2]} {values[3]}"
+        text = values[0]
+        while len(values) > 3 and values[1] in joins:  # 20 x 30 x 40 cm
+            text += joins[values[1]] + values[2]
+            values = values[2:]
+        return f"{text} {_unit(values[1])}"
     if len(values) > 3 and re.fullmatch(r"[\d.,]+", values[2]) and not re.fullmatch(r"[\d.,]+", values[1]):
         if (values[1], values[3]) in (("ft", "in"), ("lb", "oz"), ("st", "lb"), ("mi", "yd"), ("h", "min")):
             words = values[:4]
-    return " ".join(words).replace("sqmi", "sq mi").replace("sqft", "sq ft").replace("km2", "km²").replace("m2", "m²")
+    return " ".join([words[0], *map(_unit, words[1:])]) if words else ""
 
 
 def _measure_of_name(template: Template) -> str:
@@ -206,7 +238,7 @@ def _number_with_error(template: Template) -> str:
     "{{val|879.6|0.8|u=s}}"
     number = _grouped(template.value(1), template.language)
     if template.value(3):
-        number = f"{number} +{template.value(2)} −{template.value(3).lstrip('-−')}"
+        number = f"{number} +{template.value(2).lstrip('+')} −{template.value(3).lstrip('-−')}"
     elif template.value(2):
         number = f"{number} ± {template.value(2)}"
     if template.named.get("e"):
@@ -303,7 +335,18 @@ def _ordinal(template: Template) -> str:
 # %% ../../nbs/evidence/06_wikitext.ipynb #w0000019
 def _money(template: Template) -> str:
     "{{US$|4.5 million}}"
-    signs = {"usd": "US$", "eur": "€", "gbp": "£", "jpy": "¥", "inr": "₹", "cny": "¥", "rub": "₽", "krw": "₩"}
+    signs = {
+        "usd": "US$",
+        "eur": "€",
+        "euro": "€",
+        "₤": "£",
+        "gbp": "£",
+        "jpy": "¥",
+        "inr": "₹",
+        "cny": "¥",
+        "rub": "₽",
+        "krw": "₩",
+    }
     sign = signs.get(template.name, template.name.upper())
     return f"{sign}{template.value(1)}"
 
@@ -354,10 +397,10 @@ def _by_name(*groups: tuple[str, Callable[[Template], str]]) -> dict[str, Callab
 
 
 _AROUND_WORDS = """nowrap, nobr, nobreak, nowrap begin, small, smaller, big, large, larger, em, strong, bold, italic,
-    italics, i, b, u, var, mvar, sub, sup, code, mono, abbr, abbrlink, tooltip, sic, typo, not a typo,
+    italics, i, b, u, var, mvar, sub, code, mono, abbr, abbrlink, tooltip, sic, typo, not a typo,
     proper name, linktext, visible anchor, vanchor, flag, flagcountry, flagu, country, unicode, script, lc,
     uc, ucfirst, lcfirst, mathrm, center, centre, left, right, nobold, noitalic, big bold, strikethrough,
-    del, ins, highlight, color box, uline, overline, allcaps, smallcaps, sc, smcaps, nobel, 1, ruby-ja, ill-
+    del, ins, highlight, color box, uline, overline, allcaps, smallcaps, sc, smcaps, nobel, 1, ruby-ja, versalita, ill-
     wd, avoid wrap, keypress, kbd, samp, not typo, as written, langue simple, nom, petit, nobr romains,
     abréviation, abréviation discrète, romain, resize, tq, 仮リンク, link-en, internal link helper, le, нп5,
     нп3, не переведено, s-link, nihongo title, lj, lang-zh, 読み仮名"""
@@ -368,20 +411,22 @@ _TEMPLATES = _by_name(
         _second,
     ),
     ("transl, transliteration, tlit, rom, xlit", _last),
-    ("formatnum, formatnum:, nts, number, nombre, number table sorting, gaps, num", _formatted),
-    ("unité, unite, unidad, unità, nb, nombre unité, число, unit, número", _joined),
+    ("formatnum, formatnum:, nts, number, number table sorting, num, format price, delimitnum", _formatted),
+    ("unité, unite, nombre, unidad, unità, nb, nombre unité, число, unit, número", _joined),
     ("convert, cvt, convinfobox, conv, convert/2, convertir, konvertuj, переводчик единиц", _converted),
     ("km to mi, mi to km, ft to m, m to ft, kg to lb, lb to kg, km2 to mi2, acre to ha", _measure_of_name),
     ("val, ±", _number_with_error),
     ("frac, fraction, sfrac, tfrac, sfrac2, fract, brüche, bruch", _fraction),
     ("math, bigmath, texmath, tmath, math1, var2", _formula),
-    ("chem, chem2, chemistry", _glued),
+    ("chem, chem2, chemistry, gaps, gap", _glued),
+    ("sup, exp", _raised),
+    ("e, x10^, esp", _power_of_ten),
     ("height, weight", _height),
     (
         "birth date, birth date and age, birth-date, birth-date and age, bda, start date, end date, "
         "start date and age, film date, dts, release date, birth year and age, death year, birth year, "
         "start-date, end-date, date table sorting, "
-        "date de naissance2, birth based on age as of date, launch date, episode date",
+        "date de naissance2, launch date, episode date",
         _date,
     ),
     ("death date, death date and age, death-date, death-date and age, dda, death year and age", _two_dates),
@@ -401,8 +446,11 @@ _TEMPLATES = _by_name(
         "начало цитаты, цитата, innercite, verse translation, poem",
         _quote,
     ),
-    ("citation, cita textual, «, guillemets, tqq, zitat-de, zitat-en", _first),
-    ("us$, a$, c$, ca$, nz$, hk$, s$, r$, mx$, £, €, ¥, ₹, usd, eur, gbp, jpy, inr, cny, rub, krw, inrconvert", _money),
+    ('citation, cita textual, «, guillemets, guil, tqq, zitat-de, zitat-en, ", esd', _first),
+    (
+        "us$, a$, c$, ca$, nz$, hk$, s$, r$, mx$, £, €, ¥, ₹, ₤, euro, usd, eur, gbp, jpy, inr, cny, rub, krw, inrconvert",
+        _money,
+    ),
     ("ship, uss, hms, ss, rms, mv, ms, hmas, hmcs, ins, smu, jds, usns, uscgc, hmnzs, sclass, sclass2", _ship),
     ("nihongo, nihongo2, nihongo3, korean, vie, lang-ja, nihongo foot, nihongo krt", _several_scripts),
     ("zh, zh-all, zhongwen, cjkv, ko-hhrm", _named_scripts),
@@ -432,12 +480,21 @@ _TEMPLATES = _by_name(
 )
 
 
+_SAYS_ITS_NAME = re.compile(
+    r"\d+/\d+|\d+(?:er|re|e|è|º|ª)|[ivxlc]+(?:e|er)(?: siècle)?|\d{1,2}(?:er)? [^\W\d]+|n[o°]|mme|mlle", re.I
+)
+
+
 def template_text(
     template: Template,
 ) -> str | None:  # what stands in its place in the article; None: nothing that we know of
     "What a template says in prose."
     if template.language == "fr" and template.name in ("s", "s-", "sp", "siècle"):
         return f"{template.value(1)}e siècle"
+    if template.language == "es" and template.name == "siglo":
+        return f"siglo {template.value(1)}"
+    if not template.raw and _SAYS_ITS_NAME.fullmatch(template.name):
+        return template.name
     say = _TEMPLATES.get(template.name)
     if say is None and re.fullmatch(r"lang-[a-z-]{2,12}", template.name):
         say = _first
@@ -458,7 +515,37 @@ _TEMPLATE = re.compile(r"\{\{(?!\|)((?:[^{}]|\{[^{}]*\})*)\}\}")  # one that hol
 _TABLE = re.compile(  # one that holds no other
     r"(?<!\{)\{\|(?:(?!\{\|).)*?^[ \t:]*\|\}(?!\})|(?<!\{)\{\|[^{}]*\|\}(?!\})", re.S | re.M
 )
+_RAISED = re.compile(r"<sup>(?P<power>\s*[+−-]?\d+\s*)</sup>", re.I)
 _VARIANT = re.compile(r"-\{(?P<content>[^{}]*)\}-")  # Chinese in several scripts
+
+
+_NO_TABLE = re.compile(r"infobox|navbox|sidebar|vertical-navbox|toccolours|metadata|ambox", re.I)
+
+
+def _cells(row: str) -> list[str]:
+    "What the cells of a row say, without their attributes."
+    pieces = re.split(r"(?:\A|\n)[ \t]*[|!]|\|\||!!", row)[1:]
+    return [" ".join(re.sub(r"\A[^|\[\]{}]*=[^|\[\]{}]*\|(?!\|)", "", piece).split()) for piece in pieces]
+
+
+def _table_text(
+    source: str,  # with its braces, and without another table inside
+) -> str:  # a line for each row
+    "The rows of a table, with the names of the columns before the cells where no cell spans several."
+    head, *rows = re.split(r"\n[ \t]*\|-[^\n]*", source.strip().removeprefix("{|").removesuffix("|}"))
+    if _NO_TABLE.search(head.partition("\n")[0]):
+        return ""
+    first = head.partition("\n")[2]
+    caption = re.search(r"(?:\A|\n)[ \t]*\|\+([^\n]*)", first)
+    rows = [row for row in (re.sub(r"(?:\A|\n)[ \t]*\|\+[^\n]*", "", first), *rows) if re.search(r"[|!]", row)]
+    names = _cells(rows[0]) if rows and re.match(r"\s*!", rows[0]) and not re.search(r"\n[ \t]*\|", rows[0]) else []
+    names = [] if re.search(r"\b(?:row|col)span\b", source) else names
+    lines = [caption[1].strip()] if caption else []
+    for row in rows[bool(names) :]:
+        cells = _cells("\n" + row.strip())
+        named = zip_longest(names, cells, fillvalue="")
+        lines.append("; ".join(f"{name}: {cell}" if name else cell for name, cell in named if cell))
+    return "\n" + "\n".join(line for line in lines if line) + "\n"
 
 
 def _one_variant(match: re.Match) -> str:
@@ -497,9 +584,16 @@ class _Stripper:
             return ""
         return text
 
+    def _rows(self, match: re.Match) -> str:
+        "The rows of a table; what only decorates the page is dropped."
+        text = _table_text(match[0])
+        self.dropped["table"] += not text.strip()
+        return text
+
     def blocks_off(self, wikitext: str) -> str:
         "Without comments, references and tables, and with the words of templates."
         wikitext = _SWITCH.sub("", _COMMENT.sub("", wikitext))
+        wikitext = _RAISED.sub(lambda match: _superscript(match["power"]), wikitext)
         wikitext = _KEPT_TAG.sub(self._keep, wikitext)
         wikitext = _OPEN_REFERENCE.sub("", _REFERENCE.sub(self._drop("<ref>"), wikitext))
         wikitext = _VARIANT.sub(_one_variant, _TAG.sub(self._drop(""), wikitext))
@@ -508,7 +602,7 @@ class _Stripper:
             wikitext, replaced = _TEMPLATE.subn(self._in_place, wikitext)
         replaced = 1
         while replaced:
-            wikitext, replaced = _TABLE.subn(self._drop("table"), wikitext)
+            wikitext, replaced = _TABLE.subn(self._rows, wikitext)
         self.dropped["template that is not closed"] += wikitext.count("{{")
         return re.sub(r"\{{2,}|\}{2,}", "", wikitext)
 

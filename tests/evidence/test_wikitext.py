@@ -101,7 +101,7 @@ def test_what_is_left_out_is_counted():
 <gallery>
 File:A.jpg|The port
 </gallery>
-{| class="wikitable"
+{| class="navbox"
 | a || {| b
 |}
 |}"""
@@ -233,3 +233,48 @@ def test_any_template_is_read(values):
         "height",
     ):
         template_text(read_template("{{" + f"{name}|{values}" + "}}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("a crate of {{convert|20|x|30|x|40|cm|in}}", "a crate of 20 × 30 × 40 cm"),
+        ("{{convert|1.5|e6sqmi|km2}}", "1.5 million sq mi"),
+        ("10<sup>6</sup> ships, 5 m<sup>2</sup>, 3{{e|-9}} m", "10⁶ ships, 5 m², 3 × 10⁻⁹ m"),
+        ("{{gaps|12|345}} of {{format price|2500000}}", "12345 of 2,500,000"),
+        ("{{val|1.23|+0.1|-0.2}}", "1.23 +0.1 −0.2"),
+        ("{{Template:Convert|5|km}} and {{3/4}}", "5 km and 3/4"),
+    ],
+)
+def test_numbers_that_a_shorter_reading_would_change(text, plain):
+    assert plain_text(text) == plain
+
+
+def test_a_template_without_values_may_be_its_own_words():
+    french = ENGLISH_SITE.with_names("fr", {})
+    assert plain_text("le {{1er}} mai, au {{nombre|330|m}}", french) == "le 1er mai, au 330 m"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            """{| class="wikitable sortable"
+|+ Mayors of Velm
+! Name !! scope="col" | From
+|-
+| style="text-align:left" | [[Lena Ort|L. Ort]] || {{circa|1903}}
+|-
+| Ida Moor
+| 1911
+|}""",
+            ["Mayors of Velm", "Name: L. Ort; From: c. 1903", "Name: Ida Moor; From: 1911"],
+        ),
+        ("{|\n! Name\n! From\n|-\n| rowspan=2 | Ort\n| 1903\n|-\n| 1911\n|}", ["Name; From", "Ort; 1903", "1911"]),
+        ("{|\n! Ort\n| 1903\n|-\n! Moor\n| 1911\n|}", ["Ort; 1903", "Moor; 1911"]),
+    ],
+)
+def test_tables_keep_their_rows(text, lines):
+    dropped = Counter()
+    assert plain_text(f"Velm is old.\n{text}", dropped=dropped).splitlines() == ["Velm is old.", *lines]
+    assert not dropped
