@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 from tqdm import tqdm
@@ -33,7 +33,7 @@ from .records import InputError, PathLike
 class CallError(Exception):
     """A call that failed for good.
 
-    `reason` is connect | certificate | timeout | broken | status N | not json | too large | wrong schema.
+    `reason` is connect | certificate | timeout | broken | status N | not json | too large | wrong schema | quoted key.
     """
 
     def __init__(
@@ -109,6 +109,11 @@ def _without_secrets(text: str, secrets: list[str]) -> str:
     for secret in secrets:
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "[key]", text)
     return text
+
+
+def _quotes_key(text: str, secrets: list[str]) -> bool:
+    "Whether a key stands anywhere in a text. A short word of letters alone is none: it may stand in any text."
+    return any(secret in text for secret in secrets if not secret.isalpha() or len(secret) >= 2 * SHORTEST_KEY)
 
 
 def _retry_after(value: str) -> float | None:  # seconds from now
@@ -206,6 +211,10 @@ class _Call:
                     forms += [secret, quote(secret, safe=""), json.dumps(secret)[1:-1]]
         return forms
 
+    def quotes_key(self, text: str) -> bool:
+        "Whether a text holds a key that the question does not hold itself."
+        return _quotes_key(text, self.secrets) and not _quotes_key(self.request + unquote(self.request), self.secrets)
+
     def highest_price(self, price: Price) -> float:  # USD
         "A token has at least one byte, and a reply no more tokens than allowed."
         if self.body is None:
@@ -220,21 +229,29 @@ class _Call:
         if status in (401, 403):  # such an answer may quote a part of it
             return "check the key, it wants the header api-key" if b"api-key" in data.lower() else "check the key"
         line = " ".join(data.decode("utf-8", "replace").split())
-        return _without_secrets(line, self.secrets)[:300]
+        return self.complaint(line)
+
+    def complaint(self, words: str) -> str:
+        "What a server says is wrong, without keys."
+        return _without_secrets(words, self.secrets)[:300]
 
     def parsed(self, data: bytes) -> Any:
         "The answer, of the wanted form. Raises: `_Problem`."
         try:
-            answer = json.loads(_storable(json.dumps(self.read(data), ensure_ascii=False)))
+            text = _storable(json.dumps(self.read(data), ensure_ascii=False))
+            answer = json.loads(text)
         except (ValueError, RecursionError):
             raise _Problem("not json", "half an answer or another format", billed=True, again=True) from None
         try:
             if self.check:
                 self.check(answer)
         except CallError as e:
-            detail = _without_secrets(e.detail, self.secrets)
+            detail = self.complaint(e.detail)
             status = e.reason.startswith("status ")  # an error that came as an answer
             raise _Problem(e.reason, detail, billed=not status, again=e.passing or _may_pass(e.reason)) from None
+        if self.quotes_key(text):
+            detail = "the answer holds your key, so nothing of it is kept; tell those who run the server"
+            raise _Problem("quoted key", detail, billed=True)
         return answer
 
 # %% ../../nbs/core/04_calls.ipynb #8225ef37
@@ -456,6 +473,8 @@ class Calls:
         if tries > 1:
             words.append(f"{tries} tries")
         detail = ", ".join(words)
+        if _quotes_key(detail, call.secrets):
+            detail = "its complaint holds your key"
         if self.cache:
             row = (key, call.request, problem.reason, detail)
             self._file.sql(("insert or replace into failures values (?, ?, ?, ?)", row))
@@ -518,12 +537,13 @@ class Calls:
         work: Callable[[_Item], _Result],
         items: Sequence[_Item],
         desc: str = "",  # for a progress bar; empty: none
+        at_once: int = 0,  # 0: `concurrency`
     ) -> list[_Result]:  # in order
-        """Work on many items, `concurrency` at a time.
+        """Work on many items, some at a time.
 
         The first exception stops it: calls under way end, and are recorded. No new item begins.
         """
-        with ThreadPoolExecutor(self.concurrency, thread_name_prefix="work") as pool:
+        with ThreadPoolExecutor(at_once or self.concurrency, thread_name_prefix="work") as pool:
             jobs = [pool.submit(work, item) for item in items]
             try:
                 for job in tqdm(as_completed(jobs), total=len(jobs), desc=desc, disable=not desc, mininterval=2):

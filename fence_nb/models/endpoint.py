@@ -26,15 +26,19 @@ from fence_nb.models.abilities import (
     ServerAbilities,
     describe_abilities,
     find_abilities,
+    sampling_config,
     told_by_models,
     told_by_props,
 )
 from fence_nb.models.dialects import (
-    BAD_REQUEST,
+    JSON_FIELDS,
     Dialect,
     ModelRequest,
+    OptionWeight,
+    TokenPlace,
     changed_dialect,
     check_answer,
+    is_form_refused,
     is_too_long,
     parse_answer,
     read_choice,
@@ -42,8 +46,9 @@ from fence_nb.models.dialects import (
     render_prompt,
     request_body,
     room_left,
-    top_tokens,
-    weigh_by_first_token,
+    token_places,
+    unread_options,
+    weigh_options,
 )
 
 from ..core.calls import CallError, Calls
@@ -169,6 +174,8 @@ class EndpointLM:
         self._headers = key_header(self._address, key_env, os.environ)
         self._provider = Path(model).name or "endpoint"
         self._lock = threading.RLock()
+        self._abilities_lock = threading.Lock()
+        self._refused_forms: set[tuple[str, str]] = set()  # way of telling a form, and the form
         self._met = False  # a server that was never there is not waited for
         self._open()
         self.name = Path(self.model).name
@@ -241,7 +248,7 @@ _CHANGES = {
 def _send_as(self: EndpointLM, request: ModelRequest, dialect: Dialect) -> dict:
     "Ask in the words of one dialect."
     path, body = request_body(request, dialect, self.model, self._render)
-    return self._json(path, body, 0 if dialect.seed else request.sample)
+    return self._json(path, body, request.again or (0 if dialect.seed else request.sample))
 
 
 @patch
@@ -282,6 +289,8 @@ def _first_model(self: EndpointLM) -> str:
 @patch
 def _advice(self: EndpointLM, refusal: CallError) -> InputError:
     "What to do about a server that takes no question."
+    if refusal.reason == "quoted key":
+        return self._error(str(refusal))
     advice = "give the address of an OpenAI-compatible server, up to and including /v1, and a model that it knows"
     if refusal.reason in ("timeout", "broken", "status 429") or refusal.reason.startswith("status 5"):
         advice = "try again later"
@@ -361,7 +370,7 @@ def _find_abilities(self: EndpointLM) -> ServerAbilities:
 @patch(as_prop=True)
 def abilities(self: EndpointLM) -> ServerAbilities:
     "What the server can do; found out once. Raises: `InputError` where it does not answer."
-    with self._lock:
+    with self._abilities_lock:
         if not hasattr(self, "_abilities"):
             self._abilities = self._find_abilities()
         return self._abilities
@@ -419,24 +428,49 @@ def _prepared(self: EndpointLM, request: ModelRequest) -> ModelRequest:
     if request.conversation[-1]["role"] != "assistant":
         return request
     way = self.abilities.continuation
-    if request.form_field == "response_format" and self.dialect.chat:
+    if request.form_field in JSON_FIELDS and self.dialect.chat:
         way = "ask"  # an object cannot begin in the middle
     return replace(request, continuation=way, repeats=self.abilities.repeats)
 
 
 @patch
-def _answer(self: EndpointLM, request: ModelRequest) -> tuple[ModelRequest, dict]:  # what was asked in the end; answer
+def _answer_in_room(self: EndpointLM, request: ModelRequest) -> dict:
+    "An answer, perhaps a shorter one than was asked for."
     try:
-        return request, self._send(request)
+        return self._send(request)
     except CallError as e:
         room = room_left(e) if is_too_long(e) else 0
-        if LEAST_ROOM_LEFT <= room < request.max_new_tokens:
-            request = replace(request, max_new_tokens=room)
-        elif request.form_field and e.reason in BAD_REQUEST and not is_too_long(e):
-            request = replace(request, form_field="")  # this form is beyond it
-        else:
+        if not LEAST_ROOM_LEFT <= room < request.max_new_tokens:
             raise
-    return request, self._send(request)
+        return self._send(replace(request, max_new_tokens=room))
+
+
+@patch
+def _ways(self: EndpointLM, form: Form | None) -> list[str]:
+    "The ways to tell a form that were not refused so far, and at last not to tell it."
+    if form is None or not self.constrained:
+        return [""]
+    known = self.abilities.constraints_for(form)
+    return [*(way for way in known if (way, form.regex) not in self._refused_forms), ""]
+
+
+@patch
+def _answer(self: EndpointLM, request: ModelRequest) -> tuple[ModelRequest, dict]:  # what was asked in the end; answer
+    "An answer in the first form that the server takes."
+    refused: set[tuple[str, str]] = set()
+    for way in self._ways(request.form):
+        asked = self._prepared(replace(request, form_field=way))
+        try:
+            answer = self._answer_in_room(asked)
+        except CallError as e:
+            if not way or not is_form_refused(e):
+                raise
+            refused.add((way, request.form.regex))
+            continue
+        with self._lock:
+            self._refused_forms |= refused  # this form is beyond it
+        return asked, answer
+    raise AssertionError  # the last way returns or raises
 
 
 @patch
@@ -456,7 +490,7 @@ def _replies(self: EndpointLM, request: ModelRequest) -> list[Reply]:  # as many
     if refused:
         return [refused] * request.n
     try:
-        request, answer = self._answer(self._prepared(request))
+        request, answer = self._answer(request)
     except CallError as e:
         if is_too_long(e):
             reply = too_long_reply(self.name, 0, self.context)
@@ -467,11 +501,6 @@ def _replies(self: EndpointLM, request: ModelRequest) -> list[Reply]:  # as many
     return replies + [missing] * (request.n - len(replies))
 
 # %% ../../nbs/models/03_endpoint.ipynb #81000036
-def _sampling_config(max_new_tokens: int) -> str:
-    "How `transformers serve` is told to sample."
-    return json.dumps({"do_sample": True, "top_k": 0, "top_p": 1.0, "max_new_tokens": max_new_tokens})
-
-
 def _requests(
     request: ModelRequest,  # its settings; the conversation does not matter
     conversations: list[Conversation],
@@ -487,10 +516,15 @@ def _requests(
     ]
 
 
+@patch(as_prop=True)
+def _at_once(self: EndpointLM) -> int:  # requests; 0: as many as `Calls` allows
+    return 1 if self.abilities.at_once == "no" else 0
+
+
 @patch
 def _all_replies(self: EndpointLM, requests: list[ModelRequest], desc: str) -> list[Reply]:  # in order
     order = sorted(range(len(requests)), key=lambda k: json.dumps(requests[k].conversation))
-    replies = self._calls.map(self._replies, [requests[k] for k in order], desc)
+    replies = self._calls.map(self._replies, [requests[k] for k in order], desc, self._at_once)
     replies_by_position = dict(zip(order, replies, strict=True))
     return [reply for k in range(len(requests)) for reply in replies_by_position[k]]
 
@@ -517,13 +551,12 @@ def generate(
     most = min(samples, abilities.most_samples)
     extra = {}
     if temperature and abilities.samples_by_config:
-        extra["generation_config"] = _sampling_config(max_new_tokens)
+        extra["generation_config"] = sampling_config(max_new_tokens)
     request = ModelRequest(
         [],
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         form=form,
-        form_field=abilities.constraint_for(form) if self.constrained else "",
         extra=extra,
     )
     replies = self._all_replies(_requests(request, conversations, samples, most, seed), desc)
@@ -533,9 +566,49 @@ def generate(
     return [greedy * n for greedy in replies_by_conversation]
 
 # %% ../../nbs/models/03_endpoint.ipynb #8100003a
+_PLACES = 4  # tokens that are asked for to weigh a word
+_MOST_STEPS = 4  # questions about one word
+
+
 def _choose_words(options: list[str]) -> str:
     words = ", ".join(option.strip() for option in options)
     return f"Go on exactly where your text stops, with one of these and nothing else: {words}"
+
+
+@patch
+def _places(self: EndpointLM, conversation: Conversation, options: list[str]) -> list[TokenPlace]:  # empty: not told
+    top_logprobs = self.abilities.top_logprobs
+    request = ModelRequest(conversation, _PLACES, top_logprobs=top_logprobs, go_on=_choose_words(options))
+    try:
+        return token_places(self._send(self._prepared(request))["choices"][0])
+    except CallError:
+        return []
+
+
+@patch
+def _read_to_end(self: EndpointLM, conversation: Conversation, weight: OptionWeight) -> OptionWeight:
+    "Weigh the rest of a word, asked for from where its beginning ends."
+    begun = conversation[-1]
+    for _ in range(_MOST_STEPS):
+        message = begun | {"content": begun["content"] + weight.option[: weight.read]}
+        further = weight.along(self._places([*conversation[:-1], message], [weight.option]))
+        if not further.rest or further == weight:
+            return further
+        weight = further
+    return weight
+
+
+@patch
+def _weigh(self: EndpointLM, conversation: Conversation, options: list[str]) -> dict[str, float]:
+    "The weights after one conversation; empty: not known."
+    if self._surely_too_long(conversation):
+        return {}
+    places = self._places(conversation, options)
+    weights = {weight.option: weight for weight in weigh_options(options, places)}
+    if conversation[-1]["role"] == "assistant" and self.abilities.continuation != "ask":
+        for weight in unread_options(list(weights.values())):
+            weights[weight.option] = self._read_to_end(conversation, weight)
+    return {option: weight.logprob for option, weight in weights.items()}
 
 
 @patch
@@ -544,7 +617,7 @@ def label_logprobs(
     conversations: list[Conversation],
     options: list[str],
 ) -> list[dict[str, float]]:  # option -> log-probability; empty: not known, or the question does not fit
-    """Weigh, by the first token after the conversation.
+    """Weigh what may follow each conversation.
 
     An option below the server's likeliest tokens gets the lowest of them.
 
@@ -552,18 +625,6 @@ def label_logprobs(
     """
     if not conversations:
         return []
-    top_logprobs = self.abilities.top_logprobs
-    if not top_logprobs:
+    if not self.abilities.top_logprobs:
         raise self._error("offers no log-probabilities; judge without probabilities (--no-probs)")
-
-    def weigh(conversation: Conversation) -> dict[str, float]:
-        request = ModelRequest(conversation, 1, top_logprobs=top_logprobs, go_on=_choose_words(options))
-        if self._surely_too_long(conversation):
-            return {}
-        try:
-            answer = self._send(self._prepared(request))
-        except CallError:
-            return {}
-        return weigh_by_first_token(options, top_tokens(answer["choices"][0]))
-
-    return self._calls.map(weigh, conversations)
+    return self._calls.map(lambda conversation: self._weigh(conversation, options), conversations, "", self._at_once)

@@ -531,6 +531,76 @@ class TestKeysAreNotWords:
         assert call.words_of(400, text.encode()) == hidden
 
 
+class TestEchoes:
+    "A service that sends back what it was sent, headers included."
+
+    KEY = "sk-echo-4711-0815"
+
+    def ask(self, calls, service, answer, **params):
+        return calls.json(
+            "p",
+            "POST",
+            service.url,
+            body={"q": "a"} | params,
+            headers={"Authorization": f"Bearer {self.KEY}"},
+            read=lambda data: answer,
+        )
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            {"text": "fine", "headers": {"Authorization": "Bearer sk-echo-4711-0815"}},
+            {"text": "Your key is sk-echo-4711-0815."},
+            {"text": "xsk-echo-4711-0815x"},
+            ["sk-echo-4711-0815"],
+        ],
+    )
+    def test_an_answer_with_the_key_is_a_failure_and_is_not_recorded(self, service, tmp_path, answer):
+        calls = Calls(tmp_path / "c.db", ledger=Ledger(tmp_path / "l.db"), backoff=0.005)
+        with pytest.raises(CallError, match="quoted key, the answer holds your key") as e:
+            self.ask(calls, service, answer)
+        assert self.KEY not in str(e.value) and len(service.asked) == 1  # asking again would not help
+        assert self.ask(calls, service, {"text": "fine"}) == {"text": "fine"}
+        assert not any(self.KEY.encode() in file.read_bytes() for file in tmp_path.iterdir())
+
+    def test_a_word_of_the_question_may_come_back(self, service, tmp_path):
+        calls, answer = Calls(tmp_path / "c.db"), {"text": f"You wrote {self.KEY}."}
+        assert self.ask(calls, service, answer, text=f"Is {self.KEY} a name?") == answer
+
+    @pytest.mark.parametrize(
+        "words", ["no: sk-echo-4711-0815", "xsk-echo-4711-0815x", "n" * 290 + " sk-echo-4711-0815"]
+    )
+    def test_complaints_are_recorded_without_it(self, service, tmp_path, words):
+        def strict(answer):
+            raise CallError("p", "status 400", answer["error"])
+
+        calls = Calls(tmp_path / "c.db", ledger=Ledger(tmp_path / "l.db"))
+        with pytest.raises(CallError, match="status 400") as e:
+            calls.json(
+                "p",
+                "POST",
+                service.url,
+                body={"q": "a"},
+                headers={"X-Key": self.KEY},
+                check=strict,
+                read=lambda data: {"error": words},
+            )
+        assert "sk-echo" not in str(e.value)
+        assert not any(b"sk-echo" in file.read_bytes() for file in tmp_path.iterdir())
+
+    def test_a_plain_word_is_no_key(self, service, tmp_path):
+        calls = Calls(tmp_path / "c.db")
+        answer = calls.json(
+            "p",
+            "GET",
+            service.url,
+            {"q": "a"},
+            {"X-Key": "password"},
+            read=lambda data: {"text": "Passwords: password"},
+        )
+        assert answer == {"text": "Passwords: password"}
+
+
 class TestErrorsInAnswers:
     "A check may say that an answer is a status in disguise."
 

@@ -1,6 +1,7 @@
 "Doubles of servers that speak chat completions each in a way of its own."
 
 import json
+import math
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,8 +18,8 @@ from fence_nb.models.dialects import (
     parse_answer,
     read_choice,
     room_left,
-    top_tokens,
-    weigh_by_first_token,
+    token_places,
+    weigh_options,
 )
 from fence_nb.models.endpoint import EndpointLM, key_header, read_address
 
@@ -59,7 +60,7 @@ def server():
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.answer, server.asked, server.lock = answer, [], threading.Lock()
         server.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         running.append(server)
         return server
 
@@ -278,6 +279,189 @@ def test_a_server_that_always_streams(server):
     assert all(body["stream"] is False for _, body, _ in started.asked)
 
 
+def found(lm: EndpointLM, ability: str) -> str:
+    return next(row["found"] for row in lm.describe() if row["ability"] == ability)
+
+
+@pytest.mark.parametrize(
+    "sample, effect, words",
+    [
+        (lambda seed, number: f"{seed}", "kept", "one seed gives one text"),
+        (lambda seed, number: f"{number}", "ignored", "cannot be drawn again"),
+        (lambda seed, number: "7", "none", "samples do not differ"),
+        (lambda seed, number: "", "", "not seen"),
+    ],
+)
+def test_what_a_seed_does(server, tmp_path, sample, effect, words):
+    numbers = iter(range(10_000))
+    started = server(lambda body: said(sample(body["seed"], next(numbers))))
+    lm = EndpointLM(started.url, "org/tiny", calls=Calls(tmp_path / "c.db"))
+    assert lm.abilities.seed == effect and words in found(lm, "seed")
+    again = EndpointLM(started.url, "org/tiny", calls=Calls(tmp_path / "c.db", replay=True))
+    assert again.abilities.seed == effect  # the recording holds equal questions apart
+
+
+@pytest.mark.parametrize("slots, answered, peak", [(8, "yes", 6), (1, "no", 1)])
+def test_requests_at_once(server, slots, answered, peak):
+    "A server that refuses what it cannot work on is asked one by one."
+    working, most, lock = [], [], threading.Lock()
+
+    def answer(body: dict) -> tuple:
+        with lock:
+            if len(working) == slots:
+                return 400, {"error": {"message": "one at a time"}}
+            working.append(1)
+            most.append(len(working))
+        threading.Event().wait(0.05)
+        with lock:
+            working.pop()
+        return said("In Torin.")
+
+    lm = opened(server(answer))
+    assert lm.abilities.at_once == answered and found(lm, "requests at once")
+    most.clear()
+    assert all(replies[0].text for replies in lm.generate([ask(str(k)) for k in range(6)]))
+    assert max(most) == peak
+
+
+def test_a_server_with_a_queue(server):
+    turn = threading.Lock()
+
+    def answer(body: dict) -> tuple:
+        with turn:
+            threading.Event().wait(0.4 if last(body).startswith("Write ten") else 0)
+        return said("In Torin.")
+
+    lm = opened(server(answer))
+    assert lm.abilities.at_once == "slow" and "no faster" in found(lm, "requests at once")
+
+
+def way_of(body: dict) -> str:
+    "How a request tells the form."
+    if "response_format" in body:
+        return body["response_format"]["type"]
+    return next((name for name in ("structured_outputs", "guided_regex", "grammar") if name in body), "")
+
+
+WAYS = ["structured_outputs", "guided_regex", "grammar", "json_schema", "json_object"]
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+@pytest.mark.parametrize("refusals", range(5))
+def test_the_next_way_to_tell_a_form(server, status, refusals):
+    "A form that is refused in one way is told in the next, and what was refused is not tried again."
+    ways = WAYS[:4]
+
+    def answer(body: dict) -> tuple:
+        way = way_of(body)
+        if last(body) == "Say hello.":
+            return said("Hello." if way not in ways else '{"word": "fence"}' if "json" in way else "fence")
+        if way in ways[:refusals]:
+            return status, {"error": {"message": f"cannot compile this grammar of {way}"}}
+        return said('{"critique": "So.", "label": "Supported"}' if "json" in way else "So.\nLabel: Supported")
+
+    started = server(answer)
+    lm = EndpointLM(started.url + "/v1", "org/tiny", calls=Calls(backoff=0.001, retries=1))
+    assert lm.abilities.constraints == ("structured_outputs", "guided_regex", "grammar", "response_format")
+    before = len(started.asked)
+    for question in ("Judge.", "Judge it."):
+        assert lm.generate([ask(question)], form=VERDICT)[0][0].text == "So.\nLabel: Supported"
+    asked = [way_of(body) for _, body, _ in started.asked[before:]]
+    tries = [way for way in ways[:refusals] for _ in range(2 if status == 500 else 1)]
+    assert asked == [*tries, *[(ways + [""])[refusals]] * 2]
+
+
+def test_what_no_form_can_mend_is_a_failure(server):
+    "A question that is refused without a form, too, says nothing about forms."
+
+    def answer(body: dict) -> tuple:
+        if last(body) == "Judge.":
+            return refused("no such question")
+        return said("Hello." if way_of(body) != "guided_regex" else "fence")
+
+    started = server(answer)
+    lm = opened(started)
+    assert "no such question" in lm.generate([ask("Judge.")], form=VERDICT)[0][0].error
+    before = len(started.asked)
+    lm.generate([ask("Judge it.")], form=VERDICT)
+    assert [way_of(body) for _, body, _ in started.asked[before:]] == ["guided_regex"]
+
+
+def test_a_schema_in_the_older_way(server):
+    def answer(body: dict) -> tuple:
+        if way_of(body) != "json_object":
+            return refused("response_format: json_schema is unknown") if "response_format" in body else said("Hello.")
+        name, value = next(iter(body["response_format"]["schema"]["properties"].items()))
+        return said(json.dumps({name: value.get("enum", ["So."])[0], "label": "Supported"}))
+
+    lm = opened(server(answer))
+    assert lm.abilities.constraints == ("json_object",)
+    assert lm.generate([ask("Judge.")], form=LABEL)[0][0].text == "Supported"
+
+
+# Words of several tokens
+
+TOKENS = {  # a beginning of a reply -> what the model thinks comes next
+    "": {" Un": 0.5, " Sup": 0.3, " Contr": 0.199, "\n": 0.001},
+    " Un": {"clear": 0.7, "ver": 0.2, "known": 0.1},
+    " Unver": {"ified": 1.0},
+    " Sup": {"ported": 0.9, "pose": 0.1},
+    " Contr": {"ad": 0.6, "ary": 0.4},
+    " Contrad": {"ictory": 1.0},
+}
+
+
+def token_server(body: dict, keep: int = 20, new_turns: bool = False) -> tuple:
+    "A model with tokens of its own, which goes on with what was begun."
+    begun = last(body)
+    if body["messages"][-1]["role"] != "assistant" or new_turns:
+        begun = "Label:" if body.get("logprobs") else ""
+    if begun == BEGUN[-1]["content"]:
+        begun = "Label:" if body.get("logprobs") else begun
+        if not body.get("logprobs"):
+            return said(" hedge, fence")
+    if not begun or not body.get("logprobs"):
+        return said("Hello.")
+    written, places = begun.removeprefix("Label:"), []
+    for _ in range(body["max_tokens"]):
+        table = {token: math.log(p) for token, p in list(TOKENS.get(written, {"<end>": 1.0}).items())[:keep]}
+        token = max(table, key=table.get)
+        top = [{"token": t, "logprob": p} for t, p in table.items()]
+        places.append({"token": token, "logprob": table[token], "top_logprobs": top})
+        written += token
+    return said("x", logprobs={"content": places})
+
+
+def weighed(lm: EndpointLM) -> dict[str, float]:
+    weights = lm.label_logprobs([ask("Judge.", "Label:")], WORDS)[0]
+    return {word.strip(): round(math.exp(weight), 3) for word, weight in weights.items()}
+
+
+def test_a_word_of_several_tokens_is_weighed_whole(server):
+    "Unverified has the likeliest first token, and Supported is the likeliest word."
+    started = server(token_server)
+    lm = opened(started)
+    assert lm.abilities.continuation == "field" and lm.abilities.top_logprobs == 20
+    before = len(started.asked)
+    assert weighed(lm) == {"Supported": 0.27, "Unverified": 0.1, "Contradictory": 0.119}
+    assert len(started.asked) - before == 4  # one for all, one for the rest of each word
+
+
+def test_only_the_beginning_where_nobody_goes_on(server):
+    lm = opened(server(lambda body: token_server(body, new_turns=True)))
+    assert lm.abilities.continuation == "ask"
+    assert weighed(lm) == {"Supported": 0.3, "Unverified": 0.1, "Contradictory": 0.199}
+
+
+def test_a_word_far_behind_is_not_asked_for(server, monkeypatch):
+    monkeypatch.setitem(TOKENS, "", {" Sup": 0.9999, " Un": 0.00005, " Contr": 0.00005})
+    started = server(token_server)
+    lm = opened(started)
+    lm.describe()
+    before = len(started.asked)
+    assert weighed(lm)["Supported"] == 0.9 and len(started.asked) - before == 1
+
+
 def test_azure(server, monkeypatch):
     "The version in the query, the whole path pasted, the key in a header of its own."
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-key-123456")
@@ -312,12 +496,21 @@ def test_headers_of_keys():
     assert key_header(read_address("http://h/v1"), "OPENAI_API_KEY", {}) == {}
 
 
+def first_weights(**likeliest: float) -> dict[str, float]:
+    top = [{"token": token, "logprob": logprob} for token, logprob in likeliest.items()]
+    places = token_places({"logprobs": {"content": [{"top_logprobs": top}]}})
+    return {weight.option: weight.logprob for weight in weigh_options(WORDS, places)}
+
+
 def test_a_label_is_weighed_only_by_tokens_that_tell_it():
-    alone = weigh_by_first_token(WORDS, {"Sup": -0.1})
+    alone = first_weights(Sup=-0.1)
     assert alone[" Supported"] == -0.1 and alone[" Unverified"] == alone[" Contradictory"] < -2
-    assert weigh_by_first_token(WORDS, {"<think>": -0.1, "U": -4.0}) == {}
-    content = [{"top_logprobs": [{"token": "▁Supported", "logprob": -0.1}, {"token": "ĠUn", "logprob": -3.0}]}]
-    assert top_tokens({"logprobs": {"content": content}}) == {"Supported": -0.1, "Un": -3.0}
+    assert first_weights(**{"<think>": -0.1, "U": -4.0}) == {}
+    assert first_weights(**{"▁Supported": -0.1, "ĠUn": -3.0, "ĠContr": 9.9}) == {
+        " Supported": -0.1,
+        " Unverified": -3.0,
+        " Contradictory": -3.0,
+    }
 
 
 def test_a_begun_reply_that_is_repeated_without_its_line_break():
