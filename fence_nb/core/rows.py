@@ -12,6 +12,7 @@ import ast
 import csv
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -186,7 +187,7 @@ def _string(value: Any, place: str, name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise InputError(f"{place}: field '{name}': input should be a valid string; found {str(value)[:40]!r}")
-    return value
+    return re.sub("[\ud800-\udfff]", "\ufffd", value)  # half a letter, which no file can hold; places stay
 
 
 def _title(row: Mapping[str, Any]) -> str:
@@ -268,6 +269,9 @@ def _csv_rows(path: PathLike) -> Iterator[tuple[str, dict]]:
         reader = csv.DictReader(file)
         try:
             for row in reader:
+                if None in row:
+                    problem = f"more values than the {len(reader.fieldnames)} columns"
+                    raise InputError(f"{path}:{reader.line_num}: {problem}; put texts with commas in quotation marks")
                 yield f"{path}:{reader.line_num}", {name: value for name, value in row.items() if name is not None}
         except (csv.Error, UnicodeDecodeError) as e:
             raise InputError(f"{path}:{reader.line_num + 1}: not CSV ({e}); save the file as CSV in UTF-8") from None
@@ -392,7 +396,7 @@ def _claim_row(
 ) -> ClaimRow:
     if isinstance(row, ClaimRow):
         return row if row.documents else row.model_copy(update={"documents": spare or []})
-    found = read_fields(row, ("id", "claim", "documents", "label"), fields, place)
+    found = read_fields(_check_row(row, place), ("id", "claim", "documents", "label"), fields, place)
     if "documents" not in found and spare is None:
         found |= _reference(row, notes)
     _note_lookalikes(row, found, ("documents", "label"), notes)
@@ -425,6 +429,13 @@ def _with_ids(placed: Iterable[tuple[str, BaseModel]], word: str = "line") -> li
         place_by_id[row.id] = place
         rows.append(row)
     return rows
+
+
+def _check_row(row: Any, place: str) -> Mapping[str, Any]:
+    "Raises: `InputError` for what has no fields."
+    if not isinstance(row, Mapping):
+        raise InputError(f"{place}: found {type(row).__name__}, expected a text or an object with named fields")
+    return row
 
 
 def _claim_values(value: Any) -> Mapping[str, Any] | ClaimRow:
@@ -466,10 +477,17 @@ class ResponseRow(BaseModel):
     documents: list[Document] | None = None  # of its own; None: the row has no field for them
 
 
+def _turn_text(content: Any) -> str:
+    "What a message says, in one piece or in parts."
+    if isinstance(content, list):
+        return "".join(_turn_text(part.get("text") if isinstance(part, Mapping) else part) for part in content)
+    return str(content or "")
+
+
 def _prompt(value: Any, place: str, name: str) -> str:
     "A question, or the messages of a chat as one text."
     if isinstance(value, list | tuple) and value and all(isinstance(turn, Mapping) for turn in value):
-        value = "\n".join(str(turn.get("content") or "") for turn in value)
+        value = "\n".join(_turn_text(turn.get("content")) for turn in value)
     return _string(value, place, name)
 
 
@@ -505,7 +523,8 @@ def _given_answer(
 ) -> Response | ResponseRow:
     if isinstance(value, Response):
         return value
-    return _response_row({"text": value} if isinstance(value, str) else value, place, notes, fields, spare)
+    row = {"text": value} if isinstance(value, str) else value
+    return _response_row(_check_row(row, place), place, notes, fields, spare)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ __all__ = ['TERSE', 'FULL', 'LANGUAGES', 'VERDICT', 'LABEL', 'SPLIT', 'KNOWLEDGE
            'parse_factual', 'tools_prompt', 'parse_tool_calls', 'tools_form', 'ReplyLimits', 'AskOptions']
 
 # %% ../../nbs/judging/00_prompts.ipynb #319f59ed
+import ast
 import json
 import re
 import textwrap
@@ -279,10 +280,11 @@ def _json_in(text: str) -> Any:  # None: there is none
     for candidate in [text, *(fenced if len(fenced) == 1 else [])]:
         candidate = candidate.strip()
         if candidate.startswith(("{", "[")):
-            try:
-                return json.loads(candidate)
-            except (ValueError, RecursionError):  # a model that repeats itself opens thousands of brackets
-                continue
+            for read in (json.loads, ast.literal_eval):  # as Python writes a list
+                try:
+                    return read(candidate)
+                except (ValueError, SyntaxError, RecursionError, MemoryError):  # a model may open thousands of brackets
+                    continue
     return None
 
 
@@ -492,7 +494,7 @@ _CJK = "\u3040-\u30ff\u3400-\u9fff"
 
 
 _ITEM = re.compile(
-    rf"(?:[-+*–—]\s+|[-–—](?=[{_CJK}]|[^\W\d_])|[•‣◦·▪●○➤→▶✓✔]\s*|\(?\d{{1,3}}[.)]\s+(?!(?:{_MONTHS})\w*\.?\s+\d)"
+    rf"(?:[-+*–—]\s+|[-–—](?=[{_CJK}]|[^\W\d_])|[•‣◦·・▪●○➤→▶✓✔✅☑]\ufe0f?\s*|\d\ufe0f?\u20e3\s*|\(?\d{{1,3}}[.)]\s+(?!(?:{_MONTHS})\w*\.?\s+\d)"
     r"|\(?[a-z]\)\s+|\d{1,3}[、．]\s*|（\d{1,3}）\s*|\W*(?:claim|fact|statement)\s*\d+\W*[:.)]\W*)(?=\S)",
     re.I,
 )
@@ -503,8 +505,15 @@ _NOTE = re.compile(
 )
 
 
+_TALK = re.compile(
+    r"\W*(?:explanations?|reasoning|reasons?|rationale|notes?|comments?|analysis|justification|thoughts?|"
+    r"erklärung|begründung|explication|explicación|说明|解释)\W*\Z",
+    re.I,
+)
+
+
 _NONE = re.compile(
-    r"\W*(?:(?:there (?:are|is) )?no (?:(?:checkable|factual|verifiable|independent|explicit|specific) )*"
+    r"\W*(?:(?:(?:there (?:are|is)|(?:the|this) (?:sentence|text|statement) (?:contains?|has|makes|states)) )?no (?:(?:checkable|factual|verifiable|independent|explicit|specific) )*"
     r"(?:claims?|facts?|statements?)(?: of fact)?|none|n/?a|not applicable|nil|keine|aucune?|ninguna?|无|沒有|没有)"
     r"(?:\W*\Z|[.]?\s*[(（\[]|[.;:]\s|\s*[,–—-]\s*(?:it|this|that|the sentence|there|because|since|as|just|only|no)\b"
     r"|\s+(?:because|since|as|found|here|to (?:extract|check|list|split)|can be|could be|in (?:this|the) sentence)\b)",
@@ -535,12 +544,31 @@ def _unwrapped(text: str) -> str:
     return text
 
 # %% ../../nbs/judging/00_prompts.ipynb #ec423a49
+def _numbers_apart(text: str) -> str:
+    "A list that stands in one line, 1. like this. 2. And this., with a line for each number."
+    number = 2
+    end = 0
+    while re.match(r"\W*1[.)]\s", text):
+        match = re.compile(rf"(?<=[.!?;,])[^\S\n]+(?=\(?{number}[.)]\s)").search(text, end)
+        if not match:
+            break
+        text = f"{text[: match.start()]}\n{text[match.end() :]}"
+        end = match.start()
+        number += 1
+    return text
+
+
 def _list_items(text: str) -> list[_Item]:
     "The items of a list with their wrapped lines. Rulers are none."
     items: list[_Item] = []
     is_open = False
-    for line in text.split("\n"):
-        body = line.strip()
+    is_talk = False  # below a heading such as Explanation
+    for line in _numbers_apart(text).split("\n"):
+        body = re.sub(r"\A(?:>\s*)+", "", line.strip())
+        if _is_heading(body):
+            is_talk = bool(_TALK.match(body))
+        if is_talk:
+            continue
         indent = len(line) - len(line.lstrip())
         marker = _ITEM.match(body)
         if marker and re.search(r"\w", body[marker.end() :]):
@@ -572,7 +600,7 @@ def _nested(items: list[_Item]) -> list[str]:
         text = _unwrapped(item.text)
         if _is_heading(item.text):
             parent = item
-        elif parent and text[:1].islower():
+        elif parent and (text[:1].islower() or (len(text.split()) < 3 and not _CHAT.match(parent.text))):
             texts.append(f"{_unwrapped(parent.text).rstrip(':： ')} {text}")
         else:
             texts.append(text)
@@ -600,11 +628,12 @@ def _is_plain_sentence(line: str) -> bool:
 # %% ../../nbs/judging/00_prompts.ipynb #4668fb62
 def _json_claims(value: Any) -> list[str] | None:  # None: these are no claims
     if isinstance(value, dict):
-        inside = _field(value, ("claims", "facts", "statements"))
+        numbered = all(re.fullmatch(r"(?:claim|fact|statement)\W*_?\d+", str(name), re.I) for name in value)
+        inside = list(value.values()) if value and numbered else _field(value, ("claims", "facts", "statements"))
         value = inside if isinstance(inside, list) else [value]
     if not isinstance(value, list):
         return None
-    texts = [_field(x, ("claim", "fact", "statement", "text")) if isinstance(x, dict) else x for x in value]
+    texts = [_field(x, ("claim", "fact", "statement", "text", "content")) if isinstance(x, dict) else x for x in value]
     return [" ".join(x.split()) for x in texts] if all(isinstance(x, str) for x in texts) else None
 
 
@@ -653,10 +682,10 @@ SPLIT = Form(
 
 # %% ../../nbs/judging/00_prompts.ipynb #c86a6945
 _VIEWS = {
-    "true": r"true|correct|yes|yeah|right",
-    "false": r"not (?:true|correct|right)|isn[’']t (?:true|correct|right)|untrue|false|incorrect|wrong|no|nope",
+    "true": r"true|correct(?! me\b)|yes|yeah|right(?!\s+\w)",
+    "false": r"not (?:true|correct|right)|isn[’']t (?:true|correct|right)|untrue|false|incorrect|wrong|no(?!\s+(?!it|that|this|the|she|he|they)\w)|nope",
     "unknown": r"unknown|unsure|uncertain|not (?:sure|certain|known)"
-    r"|(?:do not|don[’']t|cannot|can[’']t) (?:know|say|tell)|no idea|not enough information",
+    r"|(?:do not|don[’']t|cannot|can[’']t) (?:know|say|tell)|no (?:idea|information|evidence|data|way|one knows)|not enough information",
 }
 
 
@@ -670,6 +699,16 @@ _LEAD = re.compile(
 )
 
 # %% ../../nbs/judging/00_prompts.ipynb #d61a3d53
+def _taken_back(rest: str) -> list[str]:
+    "The views that the rest of a sentence names, where it does more than repeat the first."
+    views = []
+    for match in _VIEW.finditer(rest):
+        is_clear = match[0].lower() not in ("yes", "yeah", "right", "no", "nope", "wrong")
+        if is_clear and not re.search(r"\bnot\s+\Z", rest[: match.start()], re.I):
+            views.append(match.lastgroup)
+    return [*views, "in part"] if re.search(r"\b(?:partly|partially|in part|mostly)\b", rest, re.I) else views
+
+
 def _views(text: str) -> list[str]:
     "The views that a text names, in order. A sentence counts when it begins with one."
     views = []
@@ -681,6 +720,8 @@ def _views(text: str) -> list[str]:
             continue  # the word is part of an explanation
         views.append(match.lastgroup)
         rest = sentence[match.end() :]
+        if re.match(r"\s*[,;:–—(-]", rest):  # Yes, that is false. True, but only in part
+            views += _taken_back(rest)
         if re.match(r"\W*(?:,|/|\||or|and|and/or)\W*(?:or\W*)?(?:true|false|unknown|no)\b", rest, re.I):
             views += [m.lastgroup for m in _VIEW.finditer(rest)]
     return views

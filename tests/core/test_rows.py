@@ -186,3 +186,25 @@ def test_documents_of_a_file(tmp_path):
     rows = [{"title": None, "text": "One."}, {"source": 1984, "content": "Two."}, {"text": ""}, {"page_content": None}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert [(d.title, d.text) for d in read_document_file(path)] == [("", "One."), ("1984", "Two.")]
+
+
+def test_half_a_letter_and_messages_in_parts(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"answer": "Velm \\ud83d is old.", "contexts": ["\\udc00"]}\n')
+    answers = open_answers(tmp_path / "a.jsonl")
+    assert answers.responses[0].text == "Velm \ufffd is old."
+    parts = [{"role": "user", "content": [{"type": "text", "text": "Where is "}, {"type": "text", "text": "Velm?"}]}]
+    assert open_answers([{"prompt": parts, "response": "Here."}]).responses[0].prompt == "Where is Velm?"
+
+
+@pytest.mark.parametrize("value", [None, 7, ["Velm is old."]])
+def test_what_has_no_fields_is_no_row(value):
+    with pytest.raises(InputError, match="answer:1: found"):
+        open_answers([value])
+    with pytest.raises(InputError, match="claim:1: found"):
+        claim_rows([value])
+
+
+def test_a_text_with_a_comma_that_is_not_quoted(tmp_path):
+    (tmp_path / "a.csv").write_text("question,answer\nWhere?,In Velm, by the sea.\n")
+    with pytest.raises(InputError, match="2 columns; put texts with commas in quotation marks"):
+        open_answers(tmp_path / "a.csv")

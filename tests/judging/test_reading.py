@@ -355,3 +355,60 @@ def test_a_model_that_repeats_itself_is_no_hold_up(reply):
     for parse in (parse_claims, parse_verdict, parse_factual, lambda text: parse_tool_calls(text, ["kb"])):
         with pytest.raises(VerdictError):
             parse(reply)
+
+
+LOCK, LENGTH = "The lock was built in 1904.", "It is 90 m long."
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"- {LOCK}\n- {LENGTH}\n\n### Explanation\n- The sentence has two verbs.",
+        f"Reasoning:\n- Two facts are joined.\n\nClaims:\n- {LOCK}\n- {LENGTH}",
+        f"1. {LOCK} 2. {LENGTH}",
+        f"(1) {LOCK} (2) {LENGTH}",
+        f"['{LOCK}', '{LENGTH}']",
+        f'{{"claim_1": "{LOCK}", "claim_2": "{LENGTH}"}}',
+        f'{{"claims": [{{"content": "{LOCK}"}}, {{"content": "{LENGTH}"}}]}}',
+        f"1️⃣ {LOCK}\n2️⃣ {LENGTH}",
+        f"> - {LOCK}\n> - {LENGTH}",
+    ],
+)
+def test_claims_in_other_dress(reply):
+    assert parse_claims(reply) == [LOCK, LENGTH]
+
+
+def test_a_list_of_names_keeps_what_it_is_a_list_of():
+    assert parse_claims("- The lock leads to:\n  - Velm\n  - Torin") == [
+        "The lock leads to Velm",
+        "The lock leads to Torin",
+    ]
+    assert parse_claims("This sentence contains no factual claims.") == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Yes, that is false.",
+        "No, it is true.",
+        "True, but only in part.",
+        "Right now I cannot look it up.",
+        "No lock is.",
+    ],
+)
+def test_a_view_that_is_taken_back_is_none(reply):
+    with pytest.raises(VerdictError):
+        parse_factual(reply)
+
+
+@pytest.mark.parametrize(
+    "view, reply",
+    [
+        ("unknown", "No information."),
+        ("unknown", "No evidence of that."),
+        ("false", "No, it was not."),
+        ("true", "True, not false."),
+    ],
+)
+def test_short_views(view, reply):
+    assert parse_factual(reply) == view
