@@ -15,7 +15,6 @@ from typing import Protocol, runtime_checkable
 
 from fence_nb.judging.prompts import (
     LABEL,
-    VERDICT,
     MissingLabel,
     Prompts,
     ReplyLimits,
@@ -24,6 +23,7 @@ from fence_nb.judging.prompts import (
     parse_label,
     parse_verdict,
     text_of,
+    verdict_form,
 )
 
 from ..core.records import Claim, Document, Failure, FailureReason, Judgment, Label
@@ -249,7 +249,9 @@ class LMJudge:
             text: judge_prompt(self.prompts, new_items[text][0].text, documents)
             for text, (documents, _) in fitted.items()
         }
-        written = self.lm.generate(list(new.values()), max_new_tokens=self.max_new_tokens, desc=desc, form=VERDICT)
+        written = self.lm.generate(
+            list(new.values()), max_new_tokens=self.max_new_tokens, desc=desc, form=verdict_form(self.max_new_tokens)
+        )
         replies = dict(zip(new, [samples[0] for samples in written], strict=True))
         verdicts = {text: read_verdict(reply) for text, reply in replies.items()}
         if self.forced:

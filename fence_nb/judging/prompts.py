@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['TERSE', 'FULL', 'LANGUAGES', 'VERDICT', 'LABEL', 'SPLIT', 'KNOWLEDGE', 'neutral', 'fill', 'WorkedExample', 'Prompts',
            'prompt_set', 'ask', 'ask_about', 'split_prompt', 'show_documents', 'judge_prompt', 'VerdictError',
-           'text_of', 'bare_reply', 'MissingLabel', 'parse_verdict', 'verdict', 'parse_label', 'parse_claims',
-           'parse_factual', 'tools_prompt', 'parse_tool_calls', 'tools_form', 'ReplyLimits', 'AskOptions']
+           'text_of', 'bare_reply', 'MissingLabel', 'parse_verdict', 'verdict', 'verdict_form', 'parse_label',
+           'parse_claims', 'parse_factual', 'tools_prompt', 'parse_tool_calls', 'tools_form', 'ReplyLimits',
+           'AskOptions']
 
 # %% ../../nbs/judging/00_prompts.ipynb #319f59ed
 import ast
@@ -15,7 +16,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -463,6 +464,22 @@ VERDICT = Form(
     "Label:",
     tuple(f" {label.value}" for label in Label),
 )
+
+# %% ../../nbs/judging/00_prompts.ipynb #5f7d0002
+_LETTERS_OF_A_TOKEN = 2  # at least, in nearly every text that is written in letters
+_LABEL_ROOM = 16  # tokens for the label's line
+_LONGEST_LINE = 600  # letters of a critique's line
+
+
+def verdict_form(
+    max_new_tokens: int,  # of critique and label
+) -> Form:
+    "The form of a verdict, as long as a limit allows. Source: ours."
+    letters = _LETTERS_OF_A_TOKEN * (max_new_tokens - _LABEL_ROOM)
+    if letters < _LABEL_ROOM or letters >= 3 * _LONGEST_LINE:
+        return VERDICT
+    longest, lines = min(letters, _LONGEST_LINE), max(1, letters // _LONGEST_LINE)
+    return replace(VERDICT, regex=rf"([^\n]{{1,{longest}}}\n{{1,2}}){{1,{lines}}}Label: ({_WORDS})")
 
 # %% ../../nbs/judging/00_prompts.ipynb #e0ec9211
 LABEL = Form(

