@@ -50,6 +50,7 @@ from fence_nb.core.rows import (
     write_table,
 )
 
+from ..core.ledger import Ledger
 from ..core.store import atomic_write, chunks, forget_work, records_of_kind, run_resumable
 from ..core.text import sentence_spans
 from ..core.work import ChunkWork, identity_of
@@ -146,6 +147,8 @@ class Judging:
     options: WorkOptions = WorkOptions()
     explain: bool = False  # what is not supported needs a critique
     tools: tuple[str, ...] = ()  # that are asked beside the documents, each KIND:VALUE
+    max_usd: float = 0.0  # what the tools may cost; 0: no limit
+    max_calls: int = 0  # the same, in calls
 
     def paths(self) -> list[str]:
         "What it names that lies on this machine."
@@ -237,11 +240,19 @@ def _open_judge(judging: Judging, model: LanguageModel | Judge) -> Judge:
     return open_judge(model, how, options.fast or "", options.band, judging.explain)
 
 
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
 def _open_tools(judging: Judging) -> list[Tool]:
     from fence_nb.domains.services import open_tool
 
-    calls = recorded_calls("tools", judging.options.cache)
-    return [open_tool(spec, calls) for spec in judging.tools]
+    ledger = Ledger(None, judging.max_usd, judging.max_calls)
+    tools = []
+    for spec in judging.tools:
+        recording = f"tools-{_key(spec)}" if "=" in spec else "tools"  # it stands at an address of yours
+        tools.append(open_tool(spec, recorded_calls(recording, judging.options.cache, ledger)))
+    return tools
 
 
 class _RowAssessor(Assessor):
@@ -281,10 +292,6 @@ def open_assessor(
     return model, assess, folder
 
 # %% ../../nbs/app/01_door.ipynb #c7adf247
-def _key(*parts: Any) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
-
-
 def _stamp_of(path: PathLike) -> list[tuple[str, int, int]]:
     "What tells the contents of a file or a folder from others: sizes and times of its files."
     path = Path(path)
@@ -820,6 +827,8 @@ def score(
     | Toolbox
     | None = None,  # evidence for answers that bring none: texts, rows, a file, a knowledge base
     tools: Sequence[str] = (),  # asked beside the documents, each KIND:VALUE, such as search:brave
+    max_usd: float = 0.0,  # what the tools may cost, in all that is asked now; 0: no limit
+    max_calls: int = 0,  # the same, in calls
     model: AnyModel | None = None,  # splits answers into claims; a folder, a hub name, a URL with #NAME, or a model
     judge: AnyModel | None = None,  # a trained evaluator; default: the model judges, too
     **kwargs: Any,
@@ -828,7 +837,7 @@ def score(
 
     Source: FActScore, with the evaluator of FenCE as judge.
     """
-    judging = Judging(model, judge, WorkOptions(**kwargs), tools=tuple(tools))
+    judging = Judging(model, judge, WorkOptions(**kwargs), tools=tuple(tools), max_usd=max_usd, max_calls=max_calls)
     if model is None and (judge is None or judging.options.splitter == "model"):
         raise InputError("no model: give one that splits, or a judge and splitter='sentences' (--splitter sentences)")
     documents = _evidence_given(documents)
@@ -940,6 +949,8 @@ def revise(
     | Toolbox
     | None = None,  # evidence for answers that bring none: texts, rows, a file, a knowledge base
     tools: Sequence[str] = (),  # asked beside the documents, each KIND:VALUE, such as search:brave
+    max_usd: float = 0.0,  # what the tools may cost, in all that is asked now; 0: no limit
+    max_calls: int = 0,  # the same, in calls
     model: AnyModel,  # the generator: splits, is asked what it knows, and rewrites
     judge: AnyModel | None = None,  # a trained evaluator; default: the model judges, too
     rounds: int = 3,  # of revision
@@ -954,7 +965,9 @@ def revise(
     """
     from fence_nb.fence.revise import revise_responses
 
-    judging = Judging(model, judge, WorkOptions(**kwargs), explain=True, tools=tuple(tools))
+    judging = Judging(
+        model, judge, WorkOptions(**kwargs), explain=True, tools=tuple(tools), max_usd=max_usd, max_calls=max_calls
+    )
     documents = _evidence_given(documents)
     given = _given_answers(answers, documents, judging)
     responses = given.responses

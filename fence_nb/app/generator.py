@@ -57,7 +57,7 @@ from ..models.interface import LanguageModel
 from ..models.train import TrainArgs
 from ..models.trainers import TRAINERS
 from ..results.cards import data_card, model_card
-from ..results.scores import choice_figures, facts_by_group, facts_summary, shorter_control, truth_figures
+from ..results.scores import choice_figures, facts_by_group, facts_summary, shortened_answers, truth_figures
 from .evaluator import base_path, card_values, training_options
 from .runs import Stage
 
@@ -384,6 +384,11 @@ class AnswerLabels(NamedTuple):
     hedges: list[int]  # sentences without a claim
     refusals: list[bool]  # whether an answer has no claim at all
 
+    def by_answer(self) -> dict[tuple[str, int], list[bool | None]]:
+        "The labels of each answer, told by its prompt and its number there."
+        answers = zip(self.responses, self.labels, strict=True)
+        return {(response.prompt_id, response.sample): labels for response, labels in answers}
+
 
 def response_labels(
     records: list[Record],  # of `test_generator`
@@ -446,10 +451,11 @@ def _arm_figures(p: Profile, answers: AnswerLabels, groups_by_prompt: dict[str, 
 
 def _shortened(p: Profile, base: AnswerLabels, main: AnswerLabels) -> AnswerLabels:
     "Answers of the base model with as few claims as the main arm has; both have answered the same prompts."
-    counts = {(r.prompt_id, r.sample): len(marks) for r, marks in zip(main.responses, main.labels, strict=True)}
-    places = [k for k, r in enumerate(base.responses) if (r.prompt_id, r.sample) in counts]
-    responses, labels, hedges = ([column[k] for k in places] for column in base[:3])
-    labels = shorter_control(labels, [counts[r.prompt_id, r.sample] for r in responses], p.seed)
+    counts = {answer: len(labels) for answer, labels in main.by_answer().items()}
+    cut = shortened_answers(base.by_answer(), counts, p.seed)
+    places = [k for k, r in enumerate(base.responses) if (r.prompt_id, r.sample) in cut]
+    labels = list(cut.values())
+    responses, hedges = ([column[k] for k in places] for column in (base.responses, base.hedges))
     return AnswerLabels(responses, labels, hedges, [not marks for marks in labels])
 
 

@@ -223,15 +223,21 @@ def _estimate_row(estimate: CallEstimate) -> dict[str, str]:
     }
 
 
+def _search_engines(p: Profile) -> list[str]:
+    "Those that cost, however they are named."
+    named = [tool.partition(":")[2].partition("=")[0] for tool in p.tools if tool.startswith("search:")]
+    return [search for search in dict.fromkeys([p.search, *named]) if search in PROVIDERS]
+
+
 def _money_lines(p: Profile, of_teacher: list[CallEstimate], tool_calls: int) -> Iterator[str]:
     "Prices, where they are known."
     if price := model_prices(p.model_prices).get(Path(p.teacher.rpartition("#")[2]).name):
         usd = sum(price.of(estimate.read, estimate.written) for estimate in of_teacher)
         yield f"Teacher: {usd:,.0f} USD at the price in model_prices, instead of its GPU hours."
-    if p.search in PROVIDERS:
-        usd = tool_calls / 3 * PROVIDERS[p.search].price
+    for search in _search_engines(p):
+        usd = tool_calls / 3 * PROVIDERS[search].price
         yield (
-            f"Search with {p.search}: a third of the tool calls, {usd:,.0f} USD "
+            f"Search with {search}: a third of the tool calls, {usd:,.0f} USD "
             f"at its listed price; max_usd = {p.max_usd:g} and max_calls = {p.max_calls} limit it (0: no limit)."
         )
 

@@ -191,6 +191,11 @@ class _Call:
     sample: int = 0
 
     @property
+    def place(self) -> str:
+        "The server that is asked."
+        return f"{self.url.scheme}://{self.url.netloc.decode()}"
+
+    @property
     def request(self) -> str:
         "What is recorded."
         target = self.url.raw_path.decode()
@@ -319,8 +324,9 @@ class Calls:
         self._file = SqliteTables(cache, ["answers", "failures"], replay)
         self._http: httpx.AsyncClient | None = None
         self._gate = asyncio.Semaphore(concurrency)
-        self._under_way: dict[str, asyncio.Task] = {}  # key of a request -> its task
+        self._under_way: dict[str, asyncio.Task] = {}  # place and key of a request -> its task
         self._next_turn: dict[str, float] = {}  # provider -> when it may be asked again
+        self._place_by_provider: dict[str, str] = {}
 
     def register(
         self,
@@ -364,6 +370,7 @@ class Calls:
             read,
             sample,
         )
+        self._check_place(call)
         key = hashlib.sha256(call.request.encode()).hexdigest()
         answer = self._recorded(key)
         try:
@@ -377,6 +384,15 @@ class Calls:
             self.ledger.add(provider, failed=1)
             raise
         return json.loads(answer)
+
+    def _check_place(self, call: _Call) -> None:
+        "A recording tells services by their names alone, so two of one name cannot share it."
+        place = self._place_by_provider.setdefault(call.provider, call.place)
+        if self.cache and not self.replay and place != call.place:
+            raise InputError(
+                f"{call.provider}: asked at {place} and at {call.place}; a recording tells services by their names, "
+                "so give each its own"
+            )
 
     def _recorded(self, key: str) -> str | None:
         if not self.cache:
@@ -393,16 +409,17 @@ class Calls:
 
     async def _shared(self, key: str, call: _Call) -> str:
         "Equal requests under way are one."
-        is_asked_already = key in self._under_way
+        question = f"{call.place} {key}"
+        is_asked_already = question in self._under_way
         if not is_asked_already:
             answer = self._recorded(key)
             if answer is not None:
                 self.ledger.add(call.provider, cached=1)
                 return answer
             task = asyncio.ensure_future(self._ask(key, call))
-            self._under_way[key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(key))
-        answer = await asyncio.shield(self._under_way[key])
+            self._under_way[question] = task
+            task.add_done_callback(lambda _: self._under_way.pop(question))
+        answer = await asyncio.shield(self._under_way[question])
         if is_asked_already:
             self.ledger.add(call.provider, cached=1)
         return answer

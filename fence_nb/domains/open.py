@@ -137,7 +137,7 @@ class OpenDomain(PlainDomain):
         return open_graph(self.p.place(self.p.graph), Calls())
 
     def _tool(self, spec: str) -> Requirement:
-        return try_opening("tools", spec, lambda: open_tool(spec, Calls(), self.p.place))
+        return try_opening("tools", spec, lambda: open_tool(spec, Calls(), self.p.place, self.p.search_url))
 
     def _corpus(self, name: str) -> Requirement:
         p = self.p

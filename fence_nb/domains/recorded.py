@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.calls import CallError, Calls
+from ..core.ledger import Ledger
 from ..core.records import InputError, PathLike
 from ..models.endpoint import Address, key_header, read_address
 
@@ -67,13 +68,14 @@ def answers_file(
 def recorded_calls(
     spec: str,  # URL#MODEL, or the name of a service
     folder: PathLike | None,  # None: nothing is recorded
+    ledger: Ledger | None = None,  # with a budget; None: without one
 ) -> Calls:
     "Calls whose answers are kept. Raises: `InputError` for a folder that cannot be written."
     if folder is None:
-        return Calls()
+        return Calls(ledger=ledger)
     file = answers_file(spec, folder) if "://" in spec else Path(folder, f"{spec}.db")
     try:
-        return Calls(file)
+        return Calls(file, ledger=ledger)
     except (OSError, InputError) as e:
         problem = getattr(e, "strerror", None) or str(e)
         raise InputError(f"{folder}: {problem}; name another folder in FENCE_CACHE, or use --no-cache") from None

@@ -259,7 +259,8 @@ class SearchEngine:
         base = url or self._row.base
         if not base:
             raise InputError(
-                f"search = {provider}: has no address of its own; set search_url, such as http://localhost:8080"
+                f"search = {provider}: has no address of its own; set search_url, such as http://localhost:8080, "
+                f"or name it as a tool with its address: search:{provider}=http://localhost:8080"
             )
         self._url = base.rstrip("/") + self._row.path
         self._key()

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Labels', 'balanced_accuracy', 'auroc', 'JudgeFigures', 'judge_summary', 'aggrefact_means', 'ProbabilityFigures',
            'measure', 'Agreement', 'judge_agreement', 'FactsFigures', 'facts_summary', 'facts_by_group', 'factscore',
-           'safe_f1', 'median_claims', 'shorter_control', 'TruthFigures', 'truth_info', 'truth_figures',
-           'ChoiceFigures', 'choice_figures']
+           'safe_f1', 'median_claims', 'shorter_control', 'shortened_answers', 'TruthFigures', 'truth_info',
+           'truth_figures', 'ChoiceFigures', 'choice_figures']
 
 # %% ../../nbs/results/01_scores.ipynb #1a19de8e
 import math
 import random
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, TypedDict
@@ -448,6 +448,18 @@ def shorter_control(
         kept = rng.sample(range(len(labels)), min(len(labels), max(0, target)))
         shorter.append([labels[i] for i in sorted(kept)])
     return shorter
+
+
+def shortened_answers(
+    labels_by_answer: Mapping[Hashable, list[bool | None]],  # of the base; an answer is told by prompt and number
+    counts_by_answer: Mapping[Hashable, int],  # claims of the other arm's answers
+    seed: int = 0,
+) -> dict[Hashable, list[bool | None]]:  # of the answers that both have
+    "The same, answer by answer. An answer that one of the two lacks makes no pair."
+    both = [answer for answer in labels_by_answer if answer in counts_by_answer]
+    counts = [counts_by_answer[answer] for answer in both]
+    labels = shorter_control([labels_by_answer[answer] for answer in both], counts, seed)
+    return dict(zip(both, labels, strict=True))
 
 # %% ../../nbs/results/01_scores.ipynb #8700ddbb
 class TruthFigures(TypedDict):

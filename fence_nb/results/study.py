@@ -11,6 +11,7 @@ __all__ = ['ANSWER_MARKS', 'Arms', 'MAIN_TABLE_ARMS', 'MAIN_TABLE_PAIRS', 'ABLAT
            'study_markdown']
 
 # %% ../../nbs/results/07_study.ipynb #3b23fea3
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
@@ -32,7 +33,7 @@ from ..core.records import InputError, Prompt
 from ..corpora.factscore import POPULARITY
 from ..fence.augment import LABEL_VARIANT
 from ..fence.recipes import BASE_ARM, MAIN_RECIPE, SHORTER_ARM, SILENT_ARM
-from .scores import factscore, median_claims, safe_f1, shorter_control
+from .scores import factscore, median_claims, safe_f1, shortened_answers
 from .statistics import bootstrap_ci, compare_arms
 from .tables import Table, cell
 
@@ -66,14 +67,23 @@ def read_answers(
         ) from None
 
 # %% ../../nbs/results/07_study.ipynb #905913d5
-Arms = dict[str, dict[int, list[Answer]]]  # arm -> seed -> answers, in the same order of prompts
+Arms = dict[str, dict[int, list[Answer]]]  # arm -> seed -> answers
 
 
-def _shortened(answers: list[Answer], model: list[Answer], seed: int) -> list[Answer]:
-    "The answers, cut at random to as few claims as those of another arm."
-    counts = [len(answer.labels) for answer in model]
-    labels = shorter_control([answer.labels for answer in answers], counts, seed)
-    return [Answer(answer.prompt_id, kept) for answer, kept in zip(answers, labels, strict=True)]
+def _labels_by_answer(answers: list[Answer]) -> dict[tuple[str, int], list[bool | None]]:
+    "The labels of each answer, told by its prompt and its number there."
+    seen: Counter[str] = Counter()
+    labels = {}
+    for answer in answers:
+        labels[answer.prompt_id, seen[answer.prompt_id]] = answer.labels
+        seen[answer.prompt_id] += 1
+    return labels
+
+
+def _shorter_arm(base: list[Answer], main: list[Answer], seed: int) -> list[Answer]:
+    counts = {answer: len(labels) for answer, labels in _labels_by_answer(main).items()}
+    cut = shortened_answers(_labels_by_answer(base), counts, seed)
+    return [Answer(prompt_id, labels) for (prompt_id, _), labels in cut.items()]
 
 
 def with_controls(
@@ -83,7 +93,9 @@ def with_controls(
     controls: Arms = {}
     if BASE_ARM in arms and MAIN_RECIPE in arms:
         controls[SHORTER_ARM] = {
-            seed: _shortened(answers, arms[MAIN_RECIPE][seed], seed) for seed, answers in arms[BASE_ARM].items()
+            seed: _shorter_arm(answers, arms[MAIN_RECIPE][seed], seed)
+            for seed, answers in arms[BASE_ARM].items()
+            if seed in arms[MAIN_RECIPE]
         }
     controls[SILENT_ARM] = {
         seed: [Answer(answer.prompt_id, []) for answer in answers] for seed, answers in arms[BASE_ARM].items()
@@ -265,7 +277,7 @@ class Difference(TypedDict):
 
 # %% ../../nbs/results/07_study.ipynb #d29c3838
 def _both_somewhere(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> bool:
-    return any(a[prompt] is not None and b[prompt] is not None for prompt in a)
+    return any(value is not None and b.get(prompt) is not None for prompt, value in a.items())
 
 
 def differences(
@@ -285,9 +297,9 @@ def differences(
     for metric in names:
         measure = answer_measures(k)[metric]
         tested = {arm: mean_by_prompt(arms[arm], measure) for pair in pairs for arm in pair if arm in arms}
-        prompts = list(next(iter(tested.values()), {}))
+        prompts = dict.fromkeys(prompt for by_prompt in tested.values() for prompt in by_prompt)
         for arm, by_prompt in tested.items():
-            values[f"{metric}|{arm}"] = [by_prompt[prompt] for prompt in prompts]
+            values[f"{metric}|{arm}"] = [by_prompt.get(prompt) for prompt in prompts]
         for a, b in pairs:
             if a in tested and b in tested and _both_somewhere(tested[a], tested[b]):
                 tests.append((f"{metric}|{a}", f"{metric}|{b}"))

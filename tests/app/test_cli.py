@@ -1,6 +1,7 @@
 "The command on good input, through a server that stands in for a model, and on every kind of bad input."
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -472,6 +473,42 @@ def test_doctor_names_what_is_here(capsys):
     assert main(["doctor"]) in (0, 1)
     out = capsys.readouterr().out
     assert "torch" in out and "extra unsloth" in out and "base model" in out
+
+
+METADATA = """Metadata-Version: 2.4
+Name: fence_nb
+Version: 9
+Requires-Dist: pytest>=8
+Requires-Dist: no-such-package-a>=1; extra == "local"
+Requires-Dist: pytest<99; extra == "local"
+Requires-Dist: no.such.package.b==2; extra == 'tools' and python_version >= "3.11"
+Requires-Dist: fence-nb[local, tools]; extra == "all"
+Requires-Dist: hypothesis; extra == "all"
+Provides-Extra: local
+Provides-Extra: tools
+Provides-Extra: all
+"""
+
+
+def test_doctor_reads_the_extras_from_the_installed_package(tmp_path, monkeypatch, capsys):
+    from fence_nb.app.cli import extra_packages
+
+    (tmp_path / "fence_nb-9.dist-info").mkdir()
+    (tmp_path / "fence_nb-9.dist-info" / "METADATA").write_text(METADATA)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert extra_packages() == {
+        "local": ["no-such-package-a", "pytest"],
+        "tools": ["no.such.package.b"],
+        "all": ["hypothesis", "no-such-package-a", "pytest", "no.such.package.b"],
+    }
+    main(["doctor"])
+    lines = dict(re.findall(r"^extra (\w+) +(.*)$", capsys.readouterr().out, re.M))
+    assert lines == {
+        "local": "without no-such-package-a; pip install 'fence_nb[local]'",
+        "tools": "not installed; pip install 'fence_nb[tools]'",
+        "all": "without no-such-package-a, no.such.package.b; pip install 'fence_nb[all]'",
+    }
+    assert extra_packages("no-such-package-a") == {}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
