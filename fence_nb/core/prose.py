@@ -23,7 +23,7 @@ _MARKER = re.compile(rf"(?:[ \t]*(?:>[ \t]?|(?:{_BULLET}|{_NUMBER})(?:[ \t]+|(?<
 _BOLD_NUMBER = re.compile(r"[ \t]*(?:\*\*|__)\d{1,3}[.)][ \t]")
 _FENCE = re.compile(r"^[ \t]{0,6}(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^`\n]*$")
 _RULER = re.compile(r"^[\W_]*$")  # no letter and no digit, so also a line of emojis
-_TABLE_RULE = re.compile(r"^[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_TABLE_RULE = re.compile(r"^[ \t]*[|+]?[ \t]*:?[-=]+:?[ \t]*(?:[|+][ \t]*:?[-=]+:?[ \t]*)*[|+]?[ \t]*$")
 _HASHES = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+(?P<title>.*?)[ \t#]*$")
 _BOLD_LINE = re.compile(r"^[ \t]*(?P<bold>\*\*|__)(?P<title>[^*\n]{1,80}?)(?P=bold)[ \t]*[:：]?[ \t]*$")
 _UNDERLINE = re.compile(r"^[ \t]*(?:={3,}|-{3,})[ \t]*$")
@@ -58,7 +58,9 @@ class Block:
     indent: int = 0  # blanks before an item's marker
 
 
-_LINE_BREAK = re.compile(r"\r\n|\n|\r|\u2028|\u2029|</?(?:br|p|li|ul|ol|div|tr|h[1-6])(?: [^<>\n]{0,200})?/?>")
+_LINE_BREAK = re.compile(
+    r"\r\n|\n|\r|\u2028|\u2029|</?(?:br|p|li|ul|ol|div|tr|table|thead|tbody|dl|dt|dd|hr|blockquote|h[1-6])(?: [^<>\n]{0,200})?/?>"
+)
 
 
 def _unmarked(line: str) -> str:
@@ -154,7 +156,7 @@ class _Reader:
         following = self._following(number)
         if number in self.code:
             return "skip"
-        if "|" in line and "|" in following and _TABLE_RULE.match(following):
+        if "|" in line and re.search(r"\||\+=", following) and _TABLE_RULE.match(following):
             return "header"
         if _TABLE_RULE.match(line) or _RULER.match(line):
             return "skip"
@@ -320,12 +322,21 @@ _BEFORE_ORDINAL = re.compile(
 )
 
 
+_COUNTED = re.compile(
+    r"\W*(?:step|day|part|phase|stage|week|chapter|section|round|rule|question|point|tip|fact|reason|example|"
+    r"schritt|tag|teil|grund|regel|étape|jour|partie|raison|paso|día|parte|regla)",
+    re.I,
+)
+
+
 def _number_goes_on(before: str, number: str, rest: str, whole: str) -> bool:
     "Whether a full stop behind a number ends no sentence: a marker within a line, an ordinal, a date."
     lead = before[: -len(number)].rstrip()
     n = int(number)
     following = re.search(rf"(?:^|[\s;.!?,]){n + 1}\. ", rest)
     earlier = re.search(rf"(?:^|\s){n - 1}\. ", whole[: len(whole) - len(rest)])
+    if _COUNTED.fullmatch(lead) and n < 100 and rest.strip():  # Step 1. Fill the lock.
+        return True
     if not lead.strip(" *_>-+•") or (lead[-1:] in ":;：" and n <= 1 and following):
         return True
     if lead[-1:] in ".!?;," and n > 1 and earlier and not rest.lstrip()[:1].islower():
@@ -519,12 +530,13 @@ def _thai_cuts(text: str, start: int, end: int) -> Iterator[int]:
 _BARE_LABEL = re.compile(r"[\W_]*(?:[\w'’-]{1,20}[ \t]+)?[\w'’-]{1,20}[\W_]*[:：][\W_]*\Z")
 
 
+_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>")
 _BARE_NUMBER = re.compile(r"\(?\d{1,2}[.)]")
 
 
 def _holds_claim(piece: str) -> bool:
     "Whether a piece has words, and more than a marker or a label."
-    words = _unmarked(piece)
+    words = _TAG.sub("", _unmarked(piece))
     if not re.search(r"[^\W_]", words):
         return False
     is_long = len(words.strip()) > 8 and _is_wide(words.strip()[0])  # Chinese says a lot in ten characters
@@ -615,7 +627,8 @@ def sentence_context(
 
 # %% ../../nbs/core/08_prose.ipynb #p0000036
 def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in _plain_line(line).split("|")]
+    cells = re.split(r"(?<!\\)\|", _plain_line(line))
+    return [cell.replace("\\|", "|").strip() for cell in cells]
 
 
 def row_text(

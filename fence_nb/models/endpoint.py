@@ -77,7 +77,7 @@ def read_address(
 ) -> Address:
     "The parts of an address. Raises: `InputError`."
     try:
-        whole = httpx.URL(url)
+        whole = httpx.URL(url.strip())
     except httpx.InvalidURL:
         raise InputError(f"endpoint {url[:80]}: no address; give one such as http://localhost:8000/v1") from None
     path = whole.path.rstrip("/")

@@ -176,6 +176,7 @@ def test_a_lead_in_that_states_something_stays():
         ("| 1984 | | baker |", "Year: 1984; Trade: baker"),
         ("| 1984 | Velm |", "Year: 1984; Town: Velm"),
         ("| 1984 | Velm | baker | twice |", "Year: 1984; Town: Velm; Trade: baker; twice"),
+        (r"| 1984 | Velm \| Old Velm | baker |", "Year: 1984; Town: Velm | Old Velm; Trade: baker"),
     ],
 )
 def test_a_row_is_read_with_the_names_of_its_columns(row, alone):
@@ -183,3 +184,17 @@ def test_a_row_is_read_with_the_names_of_its_columns(row, alone):
     spans = sentence_spans(text)
     assert [row_text(text, span) for span in spans if text[slice(*span)].startswith("|")] == [alone]
     assert not any(row_text(text, span) for span in spans if not text[slice(*span)].startswith("|"))
+
+
+@pytest.mark.parametrize(
+    "text, sentences",
+    [
+        ("Step 1. Fill the lock. Step 2. Open the gate.", ["Step 1. Fill the lock.", "Step 2. Open the gate."]),
+        ("Tag 3. Wir kamen nach Velm.", ["Tag 3. Wir kamen nach Velm."]),
+        ("He moved to Section 9. It was cold.", ["He moved to Section 9.", "It was cold."]),
+        ("<table><thead></thead><tr><td>1984</td><td>Velm</td></tr></table>", ["<td>1984</td><td>Velm</td>"]),
+        ("+------+------+\n| Year | Town |\n+======+======+\n| 1984 | Velm |\n+------+------+", ["| 1984 | Velm |"]),
+    ],
+)
+def test_counted_steps_and_tables_of_other_kinds(text, sentences):
+    assert found(text) == sentences
