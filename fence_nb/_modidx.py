@@ -2928,6 +2928,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'fence_nb/models/train.py'),
                                        'fence_nb.models.train.finish_training': ( 'models/train.html#finish_training',
                                                                                   'fence_nb/models/train.py'),
+                                       'fence_nb.models.train.finished_training': ( 'models/train.html#finished_training',
+                                                                                    'fence_nb/models/train.py'),
                                        'fence_nb.models.train.hidden_tokens': ( 'models/train.html#hidden_tokens',
                                                                                 'fence_nb/models/train.py'),
                                        'fence_nb.models.train.load_for_training': ( 'models/train.html#load_for_training',

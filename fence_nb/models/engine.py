@@ -242,7 +242,7 @@ class Engine:
         self.decode = decode
         self.budget = budget
         self.halved = 0  # times that the last call ran out of memory
-        self._ends_like_marker: dict[int, bool] = {}  # token -> whether its text ends as the marker of a choice does
+        self._ends_like: dict[tuple[int, str], bool] = {}  # token, last character of a marker -> whether it ends so
 
     @staticmethod
     def room(
@@ -533,9 +533,10 @@ def _read(
 def _behind_marker(self: Engine, tokens: list[int], choice: Choice) -> bool:
     "Whether a reply stands right before one of the words."
     last = tokens[-1]
-    if last not in self._ends_like_marker:
-        self._ends_like_marker[last] = self.decode([last])[-1:] == choice.marker[-1:]
-    if not self._ends_like_marker[last]:
+    key = (last, choice.marker[-1:])
+    if key not in self._ends_like:
+        self._ends_like[key] = self.decode([last])[-1:] == choice.marker[-1:]
+    if not self._ends_like[key]:
         return False
     text = self.decode(tokens[-16:])
     return text.endswith(choice.marker) and text[: -len(choice.marker)][-1:] in ("", "\n")

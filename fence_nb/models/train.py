@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TrainingRecord', 'TrainArgs', 'on_gpu', 'training_backend', 'say_once', 'load_for_training', 'micro_batch',
            'trainer_settings', 'training_dataset', 'check_training_rows', 'read_training_record', 'finish_training',
-           'training_speed', 'recorded_args', 'train_here_or_apart', 'train_sft', 'check_packing', 'train_dpo',
-           'reference_copy', 'hidden_tokens', 'as_job']
+           'training_speed', 'recorded_args', 'finished_training', 'train_here_or_apart', 'train_sft', 'check_packing',
+           'train_dpo', 'reference_copy', 'hidden_tokens', 'as_job']
 
 # %% ../../nbs/models/08_train.ipynb #a51f38aa
 import importlib.util
@@ -345,6 +345,30 @@ def recorded_args(args: TrainArgs) -> dict[str, Any]:
     "Arguments for the record; a file's folder is nobody's business."
     return asdict(replace(args, launch=Path(args.launch).name))
 
+
+_SAME_RESULT = ("micro", "save_steps", "packing", "precompute_reference", "launch")  # how it is done, not what
+
+
+def finished_training(
+    out: PathLike,  # the folder of a trained model
+    method: str,  # sft | dpo | kto | grpo
+    model: str,
+    rows: list[dict],
+    args: TrainArgs,
+) -> TrainingRecord:
+    "What a finished training wrote. Raises: `InputError` where the folder holds another one."
+    record = read_training_record(out)
+    before = {"method": record["method"], "from": Path(record["from"]).name, "rows": record["rows"], **record["args"]}
+    wanted = {"method": method, "from": Path(model).name, "rows": len(rows), **recorded_args(args)}
+    others = [
+        f"{name} was {before[name]}, is {value}"
+        for name, value in wanted.items()
+        if name not in _SAME_RESULT and before.get(name, value) != value
+    ]
+    if others:
+        raise InputError(f"{out}: holds another training ({', '.join(others)}); remove it, or give another folder")
+    return record
+
 # %% ../../nbs/models/08_train.ipynb #f58f58e5
 def train_here_or_apart(
     module: str,  # that answers the job
@@ -358,7 +382,7 @@ def train_here_or_apart(
     "A finished folder is read; another is trained here or, where it must, in a process of its own."
     out = Path(out)
     if out.exists():
-        return read_training_record(out)
+        return finished_training(out, method, str(model), rows, args)
     need("train", "torch", "transformers", "accelerate", "peft", "trl", "datasets")
     backend = "" if args.launch else training_backend(args.lora_r)
     if backend in ("peft", "full"):

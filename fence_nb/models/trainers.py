@@ -18,9 +18,9 @@ from fence_nb.models.train import (
     as_job,
     check_training_rows,
     finish_training,
+    finished_training,
     load_for_training,
     on_gpu,
-    read_training_record,
     recorded_args,
     reference_copy,
     say_once,
@@ -128,7 +128,7 @@ def train_grpo(
     """
     out = Path(out)
     if out.exists():
-        return read_training_record(out)
+        return finished_training(out, "grpo", str(model), rows, args)
     need("train", "torch", "transformers", "accelerate", "peft", "trl", "datasets")
     check_training_rows(rows, ("prompt",), "grpo")
     reward_weights = _check_weights(weights, rewards)

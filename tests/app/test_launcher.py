@@ -159,7 +159,7 @@ def test_what_failed_is_asked_again(project):
 def test_a_file_that_a_setting_names_counts(project):
     notebook(
         project / "nbs" / "runs" / "r0_first.ipynb",
-        FIRST.replace("stage.path(", "open(stage.p.place(stage.p.prompts_file)).read()\nstage.path(", 1),
+        FIRST.replace("with open(", "open(stage.p.place(stage.p.prompts_file)).read()\nwith open(", 1),
     )
     topics = project / "data" / "topics.txt"
     topics.write_text("Ada Vell")

@@ -1,9 +1,11 @@
 "What is remembered belongs to what was asked: two things of one name are two."
 
+import json
+
 import pytest
 
 import fence_nb as f
-from fence_nb.core.records import Claim, Document, Label, Response
+from fence_nb.core.records import Claim, Document, InputError, Label, Response
 from fence_nb.core.store import run_resumable
 from fence_nb.core.work import ChunkWork, identity_of
 from fence_nb.domains.examples import PAGE, example_claims, example_lm
@@ -14,6 +16,8 @@ from fence_nb.judging.claims import split_responses
 from fence_nb.judging.judge import LMJudge
 from fence_nb.judging.prompts import FULL, TERSE
 from fence_nb.models.interface import ScriptedLM
+from fence_nb.models.train import TrainArgs, recorded_args
+from fence_nb.models.trainers import TRAINERS
 
 CLAIM = Claim(response_id="r", text="Nia Oke kept bees.", topic="Nia Oke", start=0, end=18)
 
@@ -129,6 +133,35 @@ def test_judges_of_one_name_are_compared():
         "twin": [Label.SUPPORTED] * 2,
         "twin #2": [Label.CONTRADICTORY] * 2,
     }
+
+
+SAME = {"lr": 1e-4, "batch": 2, "seed": 3}
+
+
+@pytest.mark.parametrize(
+    "train, change, words",
+    [
+        ("sft", {"rows": 3}, "rows was 2, is 3"),
+        ("dpo", {"lr": 5e-4}, "lr was 0.0001, is 0.0005"),
+        ("kto", {"seed": 4}, "seed was 3, is 4"),
+        ("grpo", {"model": "hub/other"}, "from was base, is other"),
+        ("dpo", {"method": "sft"}, "method was sft, is dpo"),
+    ],
+)
+def test_a_finished_training_is_that_of_its_rows_and_arguments(train, change, words, tmp_path):
+    rows = [{"prompt": k} for k in range(change.pop("rows", 2))]
+    record = {"method": change.pop("method", train), "from": "hub/base", "rows": 2, "steps": 1}
+    record["args"] = recorded_args(TrainArgs(**SAME))
+    (tmp_path / "training.json").write_text(json.dumps(record))
+    more = ([],) if train == "grpo" else ()
+    again = (
+        TRAINERS[train]("moved/base", rows[:2], tmp_path, TrainArgs(**SAME, micro=1), *more)
+        if (record["method"] == train)
+        else record
+    )
+    assert again == record, "how it is done makes no difference, nor where its base lies"
+    with pytest.raises(InputError, match=words):
+        TRAINERS[train](change.pop("model", "hub/base"), rows, tmp_path, TrainArgs(**SAME | change), *more)
 
 
 def test_pieces_are_told_by_what_they_hold(tmp_path):

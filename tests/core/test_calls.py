@@ -595,7 +595,7 @@ class TestEchoes:
             "GET",
             service.url,
             {"q": "a"},
-            {"X-Key": "password"},
+            headers={"X-Key": "password"},
             read=lambda data: {"text": "Passwords: password"},
         )
         assert answer == {"text": "Passwords: password"}
