@@ -38,10 +38,11 @@ _SOURCE_WORDS = (
     "المصادر|المراجع|منابع|حوالہ جات|स्रोत|संदर्भ|তথ্যসূত্র|อ้างอิง|แหล่งข้อมูล"
 )
 _SOURCES = re.compile(rf"^[\W_]*(?:{_SOURCE_WORDS})[\W_]*$", re.I)
-_SOURCE_LINE = re.compile(rf"^[\W_]*(?:{_SOURCE_WORDS})[*_\s]*[:：].*(?:https?://|www\.|\bdoi\b)", re.I)
+_SOURCE_LINE = re.compile(rf"^[\W_]*(?:{_SOURCE_WORDS})[*_\s]*[:：](?P<named>.*\w.*)$", re.I)
 _LINK = r"!?\[[^\[\]\n]{0,300}\]\([^()\n]{0,500}(?:\([^()\n]{0,300}\)[^()\n]{0,300}){0,3}\)"
 _ADDRESS = rf"(?:{_LINK}|<?(?:https?://|www\.)\S+)"
 _NOTE = re.compile(r"^\s*\[\^?\d{1,3}\]:?\s")
+_FOOTNOTE = re.compile(r"^\s*\[\^?\w{1,40}\]:\s")
 _ONLY_ADDRESSES = re.compile(rf"^\s*(?:\[\^?[\w-]{{1,40}}\]:?\s*)?(?:{_ADDRESS}[\s,;.|·]*)+$")
 _LOOKS_CITED = re.compile(rf"{_ADDRESS}|\(\d{{4}}[a-z]?\)|\bpp?\. ?\d|\bdoi\b|\bISBN\b|\bRetrieved\b|\bet al\b", re.I)
 _ITALIC_WORK = re.compile(r"^\W*[A-Z][\w'’-]+, (?:[A-Z]\.|[A-Z][\w'’-]+)")  # Ort, L.
@@ -59,7 +60,8 @@ class Block:
 
 
 _LINE_BREAK = re.compile(
-    r"\r\n|\n|\r|\u2028|\u2029|</?(?:br|p|li|ul|ol|div|tr|table|thead|tbody|dl|dt|dd|hr|blockquote|h[1-6])(?: [^<>\n]{0,200})?/?>"
+    r"\r\n|\n|\r|\u2028|\u2029|</?(?:br|p|li|ul|ol|div|tr|table|thead|tbody|dl|dt|dd|hr|blockquote|h[1-6])"
+    r"(?: [^<>\n]{0,200})?/?>"
 )
 
 
@@ -119,6 +121,11 @@ def _heading(line: str, following: str) -> str:  # its words; empty: it is none
     return ""
 
 
+def _reads_as_sentence(line: str) -> bool:
+    "Whether a line states something. A title of a book has few words in small letters."
+    return bool(re.search(r"[.!?]\W*$", line)) and len(re.findall(r"(?:^|\s)[^\W\d_A-Z]\w*", line)) >= 3
+
+
 def _joins(before: str, line: str) -> bool:
     "Whether a line goes on with the sentence of the line before."
     first = line.lstrip()[:1]
@@ -165,7 +172,10 @@ class _Reader:
         if self.in_table and "|" in line:
             return "row"
         content = _unmarked(line)
-        if _ONLY_ADDRESSES.match(content) or _SOURCE_LINE.match(line):
+        sources = _SOURCE_LINE.match(line)
+        if sources and (_LOOKS_CITED.search(sources["named"]) or not _reads_as_sentence(sources["named"])):
+            return "skip"
+        if _ONLY_ADDRESSES.match(content) or _FOOTNOTE.match(line):
             return "skip"
         if _NOTE.match(content) and _LOOKS_CITED.search(content):
             return "skip"
@@ -178,14 +188,15 @@ class _Reader:
 
     def _cited_after(self, number: int) -> bool:
         "Whether the next line that is not empty looks like a source."
-        rest = [line for line in self.lines[number + 1 :] if line.strip()]
-        return bool(rest) and bool(_LOOKS_CITED.search(rest[0]))
+        following = next((line for line in self.lines[number + 1 :] if line.strip()), "")
+        is_item = bool(_MARKER.match(following)) and not _reads_as_sentence(following)
+        return is_item or bool(_LOOKS_CITED.search(following))
 
     def _is_source(self, line: str, after_gap: bool) -> bool:
         "Whether a line under the word Sources is one."
-        if not after_gap or _LOOKS_CITED.search(line) or _ITALIC_WORK.match(line):
+        if _MARKER.match(line) or _LOOKS_CITED.search(line) or _ITALIC_WORK.match(line):
             return True
-        return bool(_MARKER.match(line))
+        return not (after_gap or _reads_as_sentence(line))
 
     def _in_sources_now(self, number: int, kind: str, after_gap: bool) -> bool:
         if self._names_sources(number, kind):
@@ -530,7 +541,7 @@ def _thai_cuts(text: str, start: int, end: int) -> Iterator[int]:
 _BARE_LABEL = re.compile(r"[\W_]*(?:[\w'’-]{1,20}[ \t]+)?[\w'’-]{1,20}[\W_]*[:：][\W_]*\Z")
 
 
-_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>")
+_TAG = re.compile(r"<[/|]?[a-zA-Z][^<>\n]{0,200}>")
 _BARE_NUMBER = re.compile(r"\(?\d{1,2}[.)]")
 
 
@@ -575,7 +586,7 @@ def _plain_line(line: str) -> str:
     heading = _HASHES.match(line)
     line = heading["title"] if heading else _unmarked(line.strip())
     line = re.sub(r"\*\*|__", "", line).strip().strip("|").strip()
-    return re.sub(r"\s*\|\s*", " | ", " ".join(line.split()))
+    return re.sub(r"\s*(?<!\\)\|\s*", " | ", " ".join(line.split()))
 
 
 def _context_of_row(text: str, blocks: list[Block], number: int) -> list[Block]:

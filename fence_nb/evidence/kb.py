@@ -17,8 +17,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
+from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from ..core.records import Claim, Document, InputError, PathLike
 from ..core.text import UNSPACED, sentences, without_accents, words
@@ -540,6 +542,15 @@ class _WordIndex(_PagesFile):
         return self._ranked(_any_of(terms), k)
 
 # %% ../../nbs/evidence/01_kb.ipynb #2b000017
+def _other_spellings(title: str) -> Iterator[str]:
+    "A title as an address or a web page writes it, and with a word that has two spellings."
+    plain = unescape(unquote(title))
+    pairs = ((r"\bSaint(e?)\b ", r"St\1. "), (r"\bSt(e?)\b\.? ", r"Saint\1 "), (r"\band\b", "&"), ("&", " and "))
+    for text in [plain, *(re.sub(pattern, other, plain, flags=re.I) for pattern, other in pairs)]:
+        if text != title:
+            yield text
+
+
 class KnowledgeBase(_TitleIndex, _WordIndex):
     "Passages by title and by words: an encyclopedia, or as `search` a stand-in for a search engine."
 
@@ -567,6 +578,11 @@ class KnowledgeBase(_TitleIndex, _WordIndex):
         Without one: of the page that redirects lead to, or whose title is nearly that.
         """
         pages, way = self._pages(title)
+        for other in () if pages else _other_spellings(title):
+            pages, _ = self._pages(other)
+            way = "fuzzy"
+            if pages:
+                break
         alike = "" if pages else self._alike(title)
         if alike:
             pages = self._pages(alike)[0]

@@ -448,7 +448,8 @@ _TEMPLATES = _by_name(
     ),
     ('citation, cita textual, «, guillemets, guil, tqq, zitat-de, zitat-en, ", esd', _first),
     (
-        "us$, a$, c$, ca$, nz$, hk$, s$, r$, mx$, £, €, ¥, ₹, ₤, euro, usd, eur, gbp, jpy, inr, cny, rub, krw, inrconvert",
+        "us$, a$, c$, ca$, nz$, hk$, s$, r$, mx$, £, €, ¥, ₹, ₤, euro, "
+        "usd, eur, gbp, jpy, inr, cny, rub, krw, inrconvert",
         _money,
     ),
     ("ship, uss, hms, ss, rms, mv, ms, hmas, hmcs, ins, smu, jds, usns, uscgc, hmnzs, sclass, sclass2", _ship),

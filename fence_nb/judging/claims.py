@@ -19,25 +19,11 @@ from ..models.interface import Conversation, LanguageModel, Reply, thought_spans
 from .prompts import SPLIT, AskOptions, Prompts, VerdictError, parse_claims, split_prompt, text_of
 
 # %% ../../nbs/judging/01_claims.ipynb #792773b8
-_SOURCES = (
-    r"sources?|references?|bibliography|further reading|citations?|works cited|footnotes?|external links"
-    r"|quellen?(?:angaben)?|literatur|einzelnachweise|weblinks|références?|bibliographie|liens externes"
-    r"|fuentes?|referencias?|bibliografía|enlaces externos|参考文献|参考资料|来源|出处"
-)
-_SOURCE_LIST = re.compile(
-    rf"(?im)^[^\w\n]*(?:{_SOURCES})[^\w\n]*$"  # a line of its own
-    r"(?:\n(?:[^\S\n]*$|[^\S\n]*(?:[-+*•–]\s|\(?\d+[.)]\s|\[\^?\w+\]|https?://).*))*"  # and the list below it
-    rf"|^[^\w\n]*(?:{_SOURCES})\**\s*[:：].*$"  # Sources: one, two
-    r"|^[^\S\n]*\[\^?\w+\]:.*$"  # a footnote
-)
-
-
 def claim_spans(
     text: str,  # of a response
 ) -> list[tuple[int, int]]:  # (start, end) of each, in order
     "The sentences that can claim something: none of a model's thoughts, and none of its sources."
-    left_out = [*thought_spans(text), *(match.span() for match in _SOURCE_LIST.finditer(text))]
-    for start, end in left_out:
+    for start, end in thought_spans(text):
         text = text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
     return sentence_spans(text)
 

@@ -511,7 +511,8 @@ _CJK = "\u3040-\u30ff\u3400-\u9fff"
 
 
 _ITEM = re.compile(
-    rf"(?:[-+*–—]\s+|[-–—](?=[{_CJK}]|[^\W\d_])|[•‣◦·・▪●○➤→▶✓✔✅☑]\ufe0f?\s*|\d\ufe0f?\u20e3\s*|\(?\d{{1,3}}[.)]\s+(?!(?:{_MONTHS})\w*\.?\s+\d)"
+    rf"(?:[-+*–—]\s+|[-–—](?=[{_CJK}]|[^\W\d_])|[•‣◦·・▪●○➤→▶✓✔✅☑]\ufe0f?\s*|\d\ufe0f?\u20e3\s*"
+    rf"|\(?\d{{1,3}}[.)]\s+(?!(?:{_MONTHS})\w*\.?\s+\d)"
     r"|\(?[a-z]\)\s+|\d{1,3}[、．]\s*|（\d{1,3}）\s*|\W*(?:claim|fact|statement)\s*\d+\W*[:.)]\W*)(?=\S)",
     re.I,
 )
@@ -530,7 +531,8 @@ _TALK = re.compile(
 
 
 _NONE = re.compile(
-    r"\W*(?:(?:(?:there (?:are|is)|(?:the|this) (?:sentence|text|statement) (?:contains?|has|makes|states)) )?no (?:(?:checkable|factual|verifiable|independent|explicit|specific) )*"
+    r"\W*(?:(?:(?:there (?:are|is)|(?:the|this) (?:sentence|text|statement) (?:contains?|has|makes|states)) )?"
+    r"no (?:(?:checkable|factual|verifiable|independent|explicit|specific) )*"
     r"(?:claims?|facts?|statements?)(?: of fact)?|none|n/?a|not applicable|nil|keine|aucune?|ninguna?|无|沒有|没有)"
     r"(?:\W*\Z|[.]?\s*[(（\[]|[.;:]\s|\s*[,–—-]\s*(?:it|this|that|the sentence|there|because|since|as|just|only|no)\b"
     r"|\s+(?:because|since|as|found|here|to (?:extract|check|list|split)|can be|could be|in (?:this|the) sentence)\b)",
@@ -700,9 +702,11 @@ SPLIT = Form(
 # %% ../../nbs/judging/00_prompts.ipynb #c86a6945
 _VIEWS = {
     "true": r"true|correct(?! me\b)|yes|yeah|right(?!\s+\w)",
-    "false": r"not (?:true|correct|right)|isn[’']t (?:true|correct|right)|untrue|false|incorrect|wrong|no(?!\s+(?!it|that|this|the|she|he|they)\w)|nope",
+    "false": r"not (?:true|correct|right)|isn[’']t (?:true|correct|right)|untrue|false|incorrect|wrong"
+    r"|no(?!\s+(?!it|that|this|the|she|he|they)\w)|nope",
     "unknown": r"unknown|unsure|uncertain|not (?:sure|certain|known)"
-    r"|(?:do not|don[’']t|cannot|can[’']t) (?:know|say|tell)|no (?:idea|information|evidence|data|way|one knows)|not enough information",
+    r"|(?:do not|don[’']t|cannot|can[’']t) (?:know|say|tell)"
+    r"|no (?:idea|information|evidence|data|way|one knows)|not enough information",
 }
 
 

@@ -682,3 +682,20 @@ def test_two_toolboxes_of_one_folder_keep_apart(tmp_path):
         "Velm lies on the coast.",
         "Velm lies inland.",
     ]
+
+
+@pytest.mark.parametrize(
+    "title, found",
+    [
+        ("Saint Velm", "St. Velm"),
+        ("St. Torin", "Saint Torin"),
+        ("St Torin", "Saint Torin"),
+        ("Ort and Moor", "Ort & Moor"),
+        ("Ort &amp; Moor", "Ort & Moor"),
+        ("Caf%C3%A9 Moor", "Café Moor"),
+    ],
+)
+def test_titles_of_two_spellings(title, found, tmp_path):
+    pages = ["St. Velm", "Saint Torin", "Ort & Moor", "Café Moor"]
+    build_kb([Document(title=page, text=f"{page} is old.") for page in pages], tmp_path / "kb.db")
+    assert [(d.title, d.found) for d in KnowledgeBase(tmp_path / "kb.db").lookup(title)] == [(found, "fuzzy")]

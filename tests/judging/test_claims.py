@@ -124,6 +124,7 @@ KEPT = {
     "sources in a line": ("Oda Finn owned a mill.\n\nSources: Holt 1950, Marn 1951.", 1),
     "German sources": ("Oda Finn besaß eine Mühle.\n\n## Quellen\n* Holt 1950.", 1),
     "footnotes": ("Oda Finn owned a mill.[1]\n\n[1]: https://example.org/mills\n[^2]: Holt 1950.", 1),
+    "an end token": ("Oda Finn owned a mill. <|im_end|>", 1),
     "an address": ("Oda Finn owned a mill.\nhttps://example.org/mills.html", 1),
 }
 
@@ -134,3 +135,16 @@ def test_only_what_the_answer_says_is_split(text, sentences):
     assert len(spans) == sentences
     for start, end in spans:
         assert text[start:end].strip("*").startswith(("Oda", "It", "She"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sources: Oda Finn was named in the archives of Torin.",
+        "**Sources**\nThe mill stream has two springs in the hills.",
+        "Sources\n- The stream rises in the hills of Torin.",
+    ],
+)
+def test_a_sentence_below_the_word_sources_is_one(text):
+    start, end = claim_spans(text)[-1]
+    assert text.endswith(text[start:end]) and end == len(text)
