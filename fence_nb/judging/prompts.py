@@ -840,7 +840,11 @@ def _unescaped(groups: tuple[str | None, ...]) -> str:
 def _json_calls(value: Any, names: list[str]) -> list[ToolCall]:
     "Calls that a model wrote as JSON, as servers know them."
     calls = []
-    for part in value if isinstance(value, list) else [value]:
+    if isinstance(value, dict):
+        listed = _field(value, ("calls", "tool_calls", "tools", "actions"))
+        by_tool = [{"name": name, "query": value[name]} for name in names if isinstance(value.get(name), str)]
+        value = listed if isinstance(listed, list) else by_tool or [value]
+    for part in value if isinstance(value, list) else ():
         if not isinstance(part, dict):
             continue
         if isinstance(part.get("function"), dict):
@@ -848,7 +852,8 @@ def _json_calls(value: Any, names: list[str]) -> list[ToolCall]:
         name = _field(part, ("tool", "name", "function"))
         arguments = _field(part, ("arguments", "parameters", "args", "input")) or part
         if isinstance(arguments, str):
-            arguments = {"query": arguments}
+            written = _json_in(arguments)  # as servers put it
+            arguments = written if isinstance(written, dict) else {"query": arguments}
         if isinstance(arguments, list):
             arguments = dict(zip(("query", "relation"), arguments, strict=False))
         query, relation = _field(arguments, _QUERY_FIELDS), _field(arguments, ("relation", "property"))
@@ -868,16 +873,18 @@ def parse_tool_calls(
     Raises: `VerdictError` when there is none.
     """
     names = list(names)
-    text = bare_reply(reply)
-    value = _json_in(text)
-    calls = _json_calls(value, names) if value is not None else []
+    text = re.sub(r"</?tool_calls?>|\[/?TOOL_CALLS?\]", "\n", bare_reply(reply)).strip()
+    values = [_json_in(text)] if _json_in(text) is not None else [_json_in(line) for line in text.splitlines()]
+    calls = [call for value in values for call in _json_calls(value, names)]
     any_name = "|".join(re.escape(name) for name in names) or r"(?!)"
     pattern = rf"\b({any_name})[(（]\s*{_ARGUMENT}\s*(?:[,，]\s*{_ARGUMENT}\s*)?[)）]"
     size = len(_QUOTED)
     for match in re.finditer(pattern, text) if not calls else ():
         name, *groups = match.groups()
         query, relation = _unescaped(groups[:size]), _unescaped(groups[size:])
-        if query:
+        if re.match(r"\w+[(（]\s*(?:relation|property)\s*[=:]", match[0]):
+            query, relation = relation, query
+        if re.search(r"\w", query):
             calls.append(ToolCall(tool=name, query=query, relation=relation))
     if not calls:
         raise VerdictError(f"no tool call found in {reply[:60]!r}")

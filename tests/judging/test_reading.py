@@ -3,6 +3,7 @@
 import pytest
 
 from fence_nb.core.records import Label, Response
+from fence_nb.evidence.tools import ToolCall
 from fence_nb.judging.prompts import (
     MissingLabel,
     VerdictError,
@@ -412,3 +413,21 @@ def test_a_view_that_is_taken_back_is_none(reply):
 )
 def test_short_views(view, reply):
     assert parse_factual(reply) == view
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"name": "kg", "arguments": "{\\"entity\\": \\"Oda Finn\\", \\"relation\\": \\"birthplace\\"}"}',
+        '<tool_call>\n{"name": "kg", "arguments": {"entity": "Oda Finn", "relation": "birthplace"}}\n</tool_call>',
+        '{"calls": [{"tool": "kg", "query": "Oda Finn", "relation": "birthplace"}]}',
+        'kg(relation="birthplace", entity="Oda Finn")',
+    ],
+)
+def test_calls_as_servers_write_them(reply):
+    assert parse_tool_calls(reply, ["kb", "kg"]) == [ToolCall(tool="kg", query="Oda Finn", relation="birthplace")]
+
+
+def test_a_call_without_a_word_asks_nothing():
+    with pytest.raises(VerdictError):
+        parse_tool_calls('kb("...")', ["kb"])
