@@ -46,7 +46,7 @@ FIELD_NAMES = {
 }
 DOCUMENT_NAMES = {
     "title": ("title", "name", "source"),
-    "text": ("text", "content", "page_content", "passage", "snippet", "chunk", "body", "document"),
+    "text": ("text", "content", "page_content", "passage", "snippet", "chunk", "body", "document", "contents"),
 }
 REFERENCE_NAMES = ("reference", "references", "reference_contexts")  # documents where a row has no others
 

@@ -23,15 +23,21 @@ _UNSPACED = (  # scripts that put no blanks between words: Thai, Lao, Burmese, K
 )
 _OTHER_SCRIPT = re.compile("[\u0590-\u1cff\u2e80-\ud7ff\uf900-\ufdff\ufe70-\uffdc\U00020000-\U0003ffff]")
 _MARKS = "".join(chr(c) for c in range(0x300, 0x1E00) if unicodedata.category(chr(c)).startswith("M"))  # vowel signs
-_RUN = re.compile(rf"(?:(?=[\w{_MARKS}])[{_UNSPACED}])+|(?:(?![{_UNSPACED}])[\w{_MARKS}\u200c\u200d])+")
+_HANGUL = "\uac00-\ud7af"  # words have blanks, but their particles stick to them
+_RUN = re.compile(
+    rf"(?:(?=[\w{_MARKS}])[{_UNSPACED}])+|[{_HANGUL}]+|(?:(?![{_UNSPACED}{_HANGUL}])[\w{_MARKS}\u200c\u200d])+"
+)
 _CLUSTER = re.compile(rf"[^{_MARKS}][{_MARKS}]*|[{_MARKS}]+")
-_WIDE = re.compile("[\uff01-\uffee]+")  # full-width letters, half-width kana
+_WIDE = re.compile(
+    "[\uff01-\uffee\ufb00-\ufb06\u2070-\u209c²³¹]+"
+)  # wide letters, narrow kana, ligatures, raised figures
 UNSPACED = re.compile(f"[{_UNSPACED}]")
+_PAIRED = re.compile(f"[{_UNSPACED}{_HANGUL}]")
 
 
 def _words_of_run(run: str) -> list[str]:
-    "A word, or pairs of neighbours where words are not parted."
-    if not UNSPACED.match(run):
+    "A word, or pairs of neighbours where words are not parted from each other or from their particles."
+    if not _PAIRED.match(run):
         return [run.replace("\u200c", "").replace("\u200d", "")]
     clusters = _CLUSTER.findall(run)
     return [first + second for first, second in pairwise(clusters)] + clusters[-1:]

@@ -122,7 +122,9 @@ def title_key(
 # %% ../../nbs/evidence/01_kb.ipynb #2b000009
 _TOKENIZER = "unicode61"  # how SQLite cuts passages in Latin letters; `search_terms` cuts them as it does
 _VERSION = 2  # of the words and keys in the file; one of version 1 has its Latin words and spelled titles only
-_OTHER_LETTERS = re.compile("[\u0370-\u1fff\u2e80-\ud7ff\uf900-\ufdff\ufe70-\uffdc\U00020000-\U0003ffff]")
+_OTHER_LETTERS = re.compile(
+    "[²³¹\u0370-\u1fff\u2070-\u209c\ufb00-\ufb06\u2e80-\ud7ff\uf900-\ufdff\ufe70-\uffdc\U00020000-\U0003ffff]"
+)
 _SIGNS = [chr(c) for c in range(0x900, 0x1E00) if unicodedata.category(chr(c)).startswith("M")]
 _SIGNS_AS_LETTERS = str.maketrans({sign: chr(0xE000 + ord(sign) - 0x900) for sign in _SIGNS})
 

@@ -180,6 +180,7 @@ from [[Torin]].<ref name="a" /><!-- check -->
 [[Category:Physicists]]"""
     assert plain_text(text).splitlines() == [
         "Ada Vell (born 1942) was a theoretical physicist from Torin.",
+        "Year: 1970; Prize: Zor",
         "Life",
         'She liked "tea" & walks.',
     ]
@@ -699,3 +700,23 @@ def test_titles_of_two_spellings(title, found, tmp_path):
     pages = ["St. Velm", "Saint Torin", "Ort & Moor", "Café Moor"]
     build_kb([Document(title=page, text=f"{page} is old.") for page in pages], tmp_path / "kb.db")
     assert [(d.title, d.found) for d in KnowledgeBase(tmp_path / "kb.db").lookup(title)] == [(found, "fuzzy")]
+
+
+@pytest.mark.parametrize(
+    "query, page",
+    [
+        ("김철수", "Korean"),
+        ("서울", "Korean"),
+        ("CO2", "raised figures"),
+        ("m2", "raised figures"),
+        ("first floor", "ligatures"),
+    ],
+)
+def test_particles_raised_figures_and_ligatures(query, page, tmp_path):
+    pages = {
+        "Korean": "김철수는 1950년 서울에서 태어났다.",
+        "raised figures": "A field of 5 m² takes up CO₂.",
+        "ligatures": "The ﬁrst ﬂoor is old.",
+    }
+    build_kb([Document(title=title, text=text) for title, text in pages.items()], tmp_path / "kb.db")
+    assert [d.title for d in KnowledgeBase(tmp_path / "kb.db", "search").search(query)] == [page]
