@@ -584,13 +584,17 @@ _TOO_LONG = re.compile(
     r"exceed_context|context_length_exceeded|(?:context|sequence)[ _-](?:length|size|window)|max_model_len"
     r"|maximum (?:input|prompt|sequence) length|(?:prompt|input|request) is too (?:long|large)"
     r"|too many (?:input )?tokens"
-    r"|reduce the length|tokens? limit exceeded|string_above_max_length",
+    r"|reduce the length|tokens? limit exceeded|string_above_max_length"
+    r"|token count\b.{0,40}exceeds|tokens\b.{0,40}must be <=|larger than the (?:maximum|context)",
     re.I,
 )
-_CONTEXT = re.compile(r"context (?:length|size|window)\D{0,30}?([\d,]{3,})|\"n_ctx\": *(\d+)", re.I)
+_CONTEXT = re.compile(
+    r"context (?:length|size|window)\D{0,30}?([\d,]{3,})|\"n_ctx\": *(\d+)|must be <= ?`?([\d,]{3,})", re.I
+)
+_MOST_WRITTEN = re.compile(r"at most ([\d,]+) (?:completion|output) tokens", re.I)
 _ASKED = re.compile(
     r"([\d,]+)(?: tokens)? (?:in|of|from) the (?:messages|prompt|input)|([\d,]+) (?:input|prompt) tokens"
-    r"|\"n_prompt_tokens\": *(\d+)",
+    r"|\"n_prompt_tokens\": *(\d+)|([\d,]+) of text input|([\d,]*\d) `?inputs?`? tokens",
     re.I,
 )
 
@@ -609,9 +613,12 @@ def is_too_long(
 
 
 def room_left(
-    refusal: CallError,  # that says that a question did not fit
+    refusal: CallError,  # that says that a question did not fit, or that a reply may not be so long
 ) -> int:  # 0: none, or not told
     "How many tokens a reply could have, where the question alone would fit."
+    most_written = _number(_MOST_WRITTEN.search(str(refusal)))
+    if most_written:
+        return most_written
     context, asked = _number(_CONTEXT.search(str(refusal))), _number(_ASKED.search(str(refusal)))
     return max(0, context - asked) if context and asked else 0
 

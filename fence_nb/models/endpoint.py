@@ -439,7 +439,7 @@ def _answer_in_room(self: EndpointLM, request: ModelRequest) -> dict:
     try:
         return self._send(request)
     except CallError as e:
-        room = room_left(e) if is_too_long(e) else 0
+        room = room_left(e)
         if not LEAST_ROOM_LEFT <= room < request.max_new_tokens:
             raise
         return self._send(replace(request, max_new_tokens=room))

@@ -181,6 +181,9 @@ def test_streams():
         ("maximum context length is 4096 tokens, however you requested 5000 tokens (1000 in the messages)", 3096),
         ('{"type":"exceed_context_size_error","n_prompt_tokens":5031,"n_ctx":2048}', 0),
         ("prompt is too long: 210000 tokens > 200000 maximum", 0),
+        ("`inputs` tokens + `max_new_tokens` must be <= 2048. Given: 512 `inputs` tokens", 1536),
+        ("maximum context length is 8192 tokens, you requested 8692 (500 of text input, 8192 in the output)", 7692),
+        ("The input token count (1200000) exceeds the maximum number of tokens allowed", 0),
     ],
 )
 def test_questions_beyond_the_context(words, room):
@@ -529,3 +532,8 @@ def test_a_new_turn_that_takes_up_the_last_sentence_again():
     begun = ask("Where?", "Torin lies on the coast. Its harbour is old and deep.")
     choice = {"message": {"content": "Its harbour is old and deep. Ships land there."}, "finish_reason": "stop"}
     assert read_choice(choice, ModelRequest(begun, continuation="ask")).text == " Ships land there."
+
+
+def test_a_reply_may_have_no_more_tokens_than_the_server_writes():
+    refusal = CallError("m", "status 400", "max_tokens is too large: 9000. It supports at most 4096 completion tokens")
+    assert room_left(refusal) == 4096 and not is_too_long(refusal)
