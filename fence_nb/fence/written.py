@@ -212,6 +212,8 @@ def candidate_text(
     text = text_of(reply).strip()
     if not re.search(r"\w", text):
         raise VerdictError("the answer is empty", "empty")
+    if (_ROLE.match(text) or len(_ROLE.findall(text)) > 1) and not _ROLE.search(prompt):
+        raise VerdictError(f"goes on with turns of its own: {text[:60]!r}")
     if words(text) == words(prompt):
         raise VerdictError(f"repeats the prompt: {text[:60]!r}")
     return text

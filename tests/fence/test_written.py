@@ -191,3 +191,10 @@ def test_an_echo_in_any_script_is_taken_off(before, reply, rest):
 def test_chat_about_the_text_is_no_continuation(reply):
     with pytest.raises(VerdictError):
         continued_text(Reply(reply), f"{OLD}\n")
+
+
+@pytest.mark.parametrize("text", ["User: and now?", f"{NEW}\n\nUser: And who built it?\nAssistant: Ada Vell."])
+def test_turns_of_its_own_are_no_answer_to_train_on(text):
+    with pytest.raises(VerdictError):
+        candidate_text(Reply(text), "When was it opened?")
+    assert candidate_text(Reply(text), "Go on:\nUser: hello") == text
