@@ -628,6 +628,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'fence_nb.core.rows._prompt': ('core/rows.html#_prompt', 'fence_nb/core/rows.py'),
                                     'fence_nb.core.rows._reference': ('core/rows.html#_reference', 'fence_nb/core/rows.py'),
                                     'fence_nb.core.rows._response_row': ('core/rows.html#_response_row', 'fence_nb/core/rows.py'),
+                                    'fence_nb.core.rows._storable': ('core/rows.html#_storable', 'fence_nb/core/rows.py'),
                                     'fence_nb.core.rows._string': ('core/rows.html#_string', 'fence_nb/core/rows.py'),
                                     'fence_nb.core.rows._text_name': ('core/rows.html#_text_name', 'fence_nb/core/rows.py'),
                                     'fence_nb.core.rows._title': ('core/rows.html#_title', 'fence_nb/core/rows.py'),

@@ -180,6 +180,11 @@ def _inner_name(row: Mapping[str, Any]) -> str | None:
     return next((name for name in FIELD_NAMES["documents"] if name in row), None)
 
 
+def _storable(text: str) -> str:
+    "A text without halves of letters, which no file can hold. All others keep their places."
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
 def _string(value: Any, place: str, name: str) -> str:
     "A text, or nothing as an empty one. Raises: `InputError`."
     value = _plain(value)
@@ -187,7 +192,7 @@ def _string(value: Any, place: str, name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise InputError(f"{place}: field '{name}': input should be a valid string; found {str(value)[:40]!r}")
-    return re.sub("[\ud800-\udfff]", "\ufffd", value)  # half a letter, which no file can hold; places stay
+    return _storable(value)
 
 
 def _title(row: Mapping[str, Any]) -> str:
@@ -197,7 +202,7 @@ def _title(row: Mapping[str, Any]) -> str:
         for name in DOCUMENT_NAMES["title"]:
             if name in fields:
                 value = _plain(fields[name])
-                return "" if value is None else str(value).strip()
+                return "" if value is None else _storable(str(value)).strip()
     return ""
 
 
@@ -369,7 +374,7 @@ def _id(value: Any) -> str:
     "A number of any kind as a text; pandas makes 7.0 of 7."
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return "" if value is None else str(value).strip()
+    return "" if value is None else _storable(str(value)).strip()
 
 
 def _documents_in(named: tuple[str, Any], place: str, notes: RowNotes) -> list[Document]:

@@ -52,7 +52,7 @@ class Reply:
         return self.error
 
 # %% ../../nbs/models/00_interface.ipynb #5e7a0002
-_TAGS = r"think|thinking|thoughts?|reason|reasoning|reflection|scratchpad|analysis|seed:think"
+_TAGS = r"think|thinking|thoughts?|reasoning|reflection|scratchpad|seed:think"
 _UNQUOTED = r"(?<![`\"'])"  # an answer may speak of `</think>`
 _OPEN = re.compile(
     rf"{_UNQUOTED}(?:<\s?\|?(?:{_TAGS})\|?\s?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"

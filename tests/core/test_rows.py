@@ -192,6 +192,8 @@ def test_half_a_letter_and_messages_in_parts(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"answer": "Velm \\ud83d is old.", "contexts": ["\\udc00"]}\n')
     answers = open_answers(tmp_path / "a.jsonl")
     assert answers.responses[0].text == "Velm \ufffd is old."
+    row = {"id": "a\udfff", "answer": "Here.", "documents": [{"title": "\ud800", "text": "Velm."}]}
+    assert open_answers([row]).responses[0].prompt_id == "a\ufffd"
     parts = [{"role": "user", "content": [{"type": "text", "text": "Where is "}, {"type": "text", "text": "Velm?"}]}]
     assert open_answers([{"prompt": parts, "response": "Here."}]).responses[0].prompt == "Where is Velm?"
 

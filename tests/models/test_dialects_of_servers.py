@@ -113,7 +113,12 @@ def last(body: dict) -> str:
         ({"content": None, "reasoning_content": "Marn? Torin?"}, "", "Marn? Torin?", "cut"),
         ({"content": None}, "", "", ""),
         ("Torin.", "Torin.", "", ""),
-        ({"content": "<reason>Marn?</reason><answer>\nTorin.\n</answer>"}, "Torin.", "<reason>Marn?</reason>", ""),
+        (
+            {"content": "<scratchpad>Marn?</scratchpad><answer>\nTorin.\n</answer>"},
+            "Torin.",
+            "<scratchpad>Marn?</scratchpad>",
+            "",
+        ),
     ],
 )
 def test_messages(message, text, thought, reason):
