@@ -531,7 +531,12 @@ _TALK = re.compile(
 _NONE = re.compile(
     r"\W*(?:(?:(?:there (?:are|is)|(?:the|this) (?:sentence|text|statement) (?:contains?|has|makes|states)) )?"
     r"no (?:(?:checkable|factual|verifiable|independent|explicit|specific) )*"
-    r"(?:claims?|facts?|statements?)(?: of fact)?|none|n/?a|not applicable|nil|keine|aucune?|ninguna?|无|沒有|没有)"
+    r"(?:claims?|facts?|statements?)(?: of fact)?|none|n/?a|not applicable|nil|"
+    r"(?:der satz enthält )?keine(?: \w+)?(?: (?:behauptung(?:en)?|tatsachen?|fakten|aussagen?))?|"
+    r"(?:la phrase ne contient )?aucune?(?: (?:affirmations?|faits?|énoncés?)(?: vérifiables?)?)?|"
+    r"(?:la (?:oración|frase) no contiene )?ning(?:una|ún)(?: (?:afirmaci[oó]n(?:es)?|hechos?)(?: verificables?)?)?|"
+    r"(?:该句|这句话|此句|句子|本句)?(?:中)?(?:没有|沒有|无|不包含|未包含)(?:任何)?(?:可\w{1,4}的)?(?:事实性?)?"
+    r"(?:陈述|主张|声明|断言|事实|信息)?)"
     r"(?:\W*\Z|[.]?\s*[(（\[]|[.;:]\s|\s*[,–—-]\s*(?:it|this|that|the sentence|there|because|since|as|just|only|no)\b"
     r"|\s+(?:because|since|as|found|here|to (?:extract|check|list|split)|can be|could be|in (?:this|the) sentence)\b)",
     re.I,
@@ -582,7 +587,7 @@ def _list_items(text: str) -> list[_Item]:
     is_talk = False  # below a heading such as Explanation
     for line in _numbers_apart(text).split("\n"):
         body = re.sub(r"\A(?:>\s*)+", "", line.strip())
-        if _is_heading(body):
+        if _is_heading(body) or re.fullmatch(r"(\*\*|__)[^*_]+\1", body):
             is_talk = bool(_TALK.match(body))
         if is_talk:
             continue
@@ -602,7 +607,8 @@ def _without_numbers(texts: list[str]) -> list[str]:
     "Texts without a second marker that counts them: 1. 2. 3."
     starts = [re.match(r"(\d{1,2})[.)]\s+(?=\S)", text) for text in texts]
     numbers = [int(start[1]) if start else 0 for start in starts]
-    if len(texts) < 2 or numbers != list(range(1, len(texts) + 1)):
+    are_dates = any(start and re.match(_MONTHS, text[start.end() :]) for start, text in zip(starts, texts, strict=True))
+    if len(texts) < 2 or are_dates or numbers != list(range(1, len(texts) + 1)):
         return texts
     return [text[start.end() :] for text, start in zip(texts, starts, strict=True)]
 

@@ -431,3 +431,28 @@ def test_calls_as_servers_write_them(reply):
 def test_a_call_without_a_word_asks_nothing():
     with pytest.raises(VerdictError):
         parse_tool_calls('kb("...")', ["kb"])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Der Satz enthält keine überprüfbaren Behauptungen.",
+        "Aucune affirmation.",
+        "Ninguna afirmación verificable.",
+        "这句话没有可核实的陈述。",
+        "没有可核实的陈述。",
+    ],
+)
+def test_none_in_other_languages(reply):
+    assert parse_claims(reply) == []
+
+
+def test_a_sentence_that_begins_as_none_does_is_a_claim():
+    for claim in ("Keine Schleuse steht noch in Velm.", "没有人知道她在哪里出生。"):
+        assert parse_claims(f"- {claim}") == [claim]
+
+
+def test_days_are_no_numbers_of_a_list():
+    reply = "- 1. Mai 1904 wurde die Schleuse gebaut.\n- 2. Mai wurde sie geöffnet."
+    assert [claim[:6] for claim in parse_claims(reply)] == ["1. Mai", "2. Mai"]
+    assert parse_claims(f"- {LOCK}\n\n**Notes**\n- The year is clear.") == [LOCK]
