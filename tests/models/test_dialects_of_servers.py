@@ -344,6 +344,30 @@ def test_a_server_with_a_queue(server):
     assert lm.abilities.at_once == "slow" and "no faster" in found(lm, "requests at once")
 
 
+@pytest.mark.parametrize("always", [False, True])
+def test_a_gateway_that_sends_headers_back(server, monkeypatch, tmp_path, always):
+    "The key is in no file and in no reply: the question has failed, and the others go on."
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-echo-4711-0815")
+
+    def answer(body: dict) -> tuple:
+        status, reply = said("In Torin.")
+        if always or last(body) == "Where?":
+            reply["received"] = dict(started.asked[-1][2])
+        return status, reply
+
+    started = server(answer)
+    calls = Calls(tmp_path / "c.db", backoff=0.01)
+    if always:
+        with pytest.raises(InputError, match="the answer holds your key, so nothing of it is kept") as e:
+            EndpointLM(started.url + "/v1", "org/tiny", calls=calls)
+        assert "4711" not in str(e.value) and "\n" not in str(e.value)
+    else:
+        lm = EndpointLM(started.url + "/v1", "org/tiny", calls=calls)
+        echoed, whole = lm.generate([ask("Where?"), ask("When?")])
+        assert echoed[0].reason == "failed" and "holds your key" in echoed[0].problem and whole[0].text == "In Torin."
+    assert not any(b"4711" in file.read_bytes() for file in tmp_path.iterdir())
+
+
 def way_of(body: dict) -> str:
     "How a request tells the form."
     if "response_format" in body:
