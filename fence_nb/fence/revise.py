@@ -375,7 +375,7 @@ def _apply(
     if not tail.strip():
         return replace(draft, text=head, approved=len(head), finished=True), revisions
     if head:
-        head += "\n"
+        head += tail[: len(tail) - len(tail.lstrip("\n"))]
     return replace(draft, text=head, approved=len(head), tail=tail), revisions
 
 # %% ../../nbs/fence/01_revise.ipynb #2b0e0015

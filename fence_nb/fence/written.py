@@ -59,6 +59,7 @@ _NOTE = re.compile(
     r"\W*(?:note|notes|explanation|reason|changes?|i (?:have )?(?:changed|corrected|replaced|removed))\b", re.I
 )
 _MARK = re.compile(r"(?:>\s?)*(?:[-*+•]|\d{1,3}[.)])\s+|(?:>\s?)+")
+_RUN_IN = re.compile(r"(\*\*|__)[^*_\n]{1,60}?[.:!?]\1\s+")  # **Birth.** She was born in Velm.
 _SAYS_WHAT_IT_DID = re.compile(
     r"\W*(?:i (?:have )?(?:changed|corrected|replaced|removed|updated)\b|(?:note|explanation)\s*:)", re.I
 )
@@ -107,7 +108,11 @@ def _as_it_stood(text: str, sentence: str) -> str:
     if len(words(text)) <= 3 < len(words(sentence)) and not {*words(text)} & {*words(sentence)}:
         raise VerdictError(f"has nothing of the sentence: {text[:60]!r}")
     mark = _MARK.match(sentence)
-    return mark[0] + text if mark and not _MARK.match(text) else text
+    start = mark[0] if mark and not _MARK.match(text) else ""
+    lead = _RUN_IN.match(sentence, mark.end() if mark else 0)
+    if lead and not _MARK.match(text) and words(text)[: len(words(lead[0]))] != words(lead[0]):
+        start += lead[0]
+    return start + text
 
 
 def rewritten_sentence(

@@ -143,6 +143,8 @@ def test_a_candidate_is_any_answer_but_none():
         ("> The bridge was opened in 1911.", NEW, f"> {NEW}"),
         ("- The bridge was opened in 1911.", f"* {NEW}", f"* {NEW}"),
         ("| Bridge | 1911 |", "| Bridge | 1913 |", "| Bridge | 1913 |"),
+        (f"**Opening.** {OLD}", NEW, f"**Opening.** {NEW}"),
+        ("- **Opened:** 1911 in Velm", "Opened: 1913 in Velm", "- Opened: 1913 in Velm"),
         (OLD, f"Revised: {NEW}", NEW),
         (OLD, f"{NEW} I changed the year.", NEW),
     ],
