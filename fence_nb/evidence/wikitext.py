@@ -526,7 +526,7 @@ _NO_TABLE = re.compile(r"infobox|navbox|sidebar|vertical-navbox|toccolours|metad
 def _cells(row: str) -> list[str]:
     "What the cells of a row say, without their attributes."
     pieces = re.split(r"(?:\A|\n)[ \t]*[|!]|\|\||!!", row)[1:]
-    return [" ".join(re.sub(r"\A[^|\[\]{}]*=[^|\[\]{}]*\|(?!\|)", "", piece).split()) for piece in pieces]
+    return [" ".join(re.sub(r"\A[^|\[\]{}=]{0,200}=[^|\[\]{}]{0,300}\|(?!\|)", "", piece).split()) for piece in pieces]
 
 
 def _table_text(
