@@ -585,7 +585,7 @@ def _plain_line(line: str) -> str:
     "A heading, an item or the head of a table, without its markup."
     heading = _HASHES.match(line)
     line = heading["title"] if heading else _unmarked(line.strip())
-    line = re.sub(r"\*\*|__", "", line).strip().strip("|").strip()
+    line = re.sub(r"\*\*|__", "", line).strip().removeprefix("|").removesuffix("|").strip(" \t")
     return re.sub(r"\s*(?<!\\)\|\s*", " | ", " ".join(line.split()))
 
 

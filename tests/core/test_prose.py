@@ -174,6 +174,8 @@ def test_a_lead_in_that_states_something_stays():
     [
         ("| 1984 | Velm | baker |", "Year: 1984; Town: Velm; Trade: baker"),
         ("| 1984 | | baker |", "Year: 1984; Trade: baker"),
+        ("||Velm|baker|", "Town: Velm; Trade: baker"),
+        ("| | | baker |", "Trade: baker"),
         ("| 1984 | Velm |", "Year: 1984; Town: Velm"),
         ("| 1984 | Velm | baker | twice |", "Year: 1984; Town: Velm; Trade: baker; twice"),
         (r"| 1984 | Velm \| Old Velm | baker |", "Year: 1984; Town: Velm | Old Velm; Trade: baker"),
