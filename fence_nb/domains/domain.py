@@ -19,7 +19,7 @@ from ..evidence.tools import Toolbox
 from ..judging.claims import split_responses
 from ..judging.prompts import AskOptions, Prompts
 from ..models.interface import LanguageModel
-from ..models.local import check_model
+from ..models.local import check_model, gguf_file, unpack_gguf
 from .services import Requirement, open_model, prompts_of
 
 # %% ../../nbs/domains/00_domain.ipynb #51cf8835
@@ -76,7 +76,7 @@ class BaseModelRef:
     "The model that evaluator and generator start from."
 
     path: str  # a folder, or a hub name
-    how: str  # given | built
+    how: str  # given | built | unpacked, from a GGUF file
 
 # %% ../../nbs/domains/00_domain.ipynb #e02410b5
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Domain(Protocol):
     has_teacher: bool  # False: the evaluator learns from labels alone
 
     def base_model(self, folder: Path) -> BaseModelRef:
-        "The chat model to start from: given, named, or built into the folder."
+        "The chat model to start from: given, named, or written into the folder."
 
     def toolbox(self, folder: Path) -> Toolbox:
         "The evidence tools, with their databases in the folder; without tools an empty box."
@@ -157,10 +157,15 @@ class PlainDomain:
         return self.p.teacher != "none"
 
     def base_model(self, folder: Path) -> BaseModelRef:
-        "The model that the profile names. Raises: `InputError` when it can neither chat nor be had."
+        """The model that the profile names; a GGUF file is unpacked into the folder, as trainers read folders.
+
+        Raises: `InputError` when it can neither chat nor be had.
+        """
         path = self.p.place(self.p.base_model)
         if self.p.evaluator == "lm":
             check_model(path)
+        if file := gguf_file(path):
+            return BaseModelRef(unpack_gguf(file, folder), "unpacked")
         return BaseModelRef(path if Path(path).exists() else self.p.base_model, "given")
 
     def toolbox(self, folder: Path) -> Toolbox:

@@ -29,7 +29,7 @@ from ..judging.judges import JudgeOptions, open_judge
 from ..judging.prompts import AskOptions, Prompts, ReplyLimits, prompt_set
 from ..models.endpoint import EndpointLM
 from ..models.interface import LanguageModel
-from ..models.local import check_model, open_lm
+from ..models.local import check_model, gguf_file, open_lm
 
 # %% ../../nbs/domains/07_services.ipynb #43d0d129
 def open_calls(
@@ -142,7 +142,7 @@ def open_model(
 ) -> LanguageModel:
     "A model that a setting names; one behind an address is asked through the run's calls."
     calls = CONNECTIONS.calls(p) if "://" in spec else None
-    return open_lm(p.place(spec), calls, chat, p.constrained)
+    return open_lm(p.place(spec), calls, chat, p.constrained, p.processor == "fast")
 
 # %% ../../nbs/domains/07_services.ipynb #7beec7c9
 def prompts_of(
@@ -222,12 +222,12 @@ def model_requirement(
     spec: str,  # a folder, a hub name or URL#MODEL
 ) -> Requirement:
     "Whether a model can be had: a folder is looked at, the hub's cache searched, a server asked to say hello."
-    if spec in ("scripted", "none") or ("/" not in spec and importlib.util.find_spec(spec)):
+    if spec in ("scripted", "none") or (spec.isidentifier() and importlib.util.find_spec(spec)):
         return Requirement(what, spec, "here")
     if "://" in spec:
         return try_opening(what, spec, lambda: EndpointLM(*spec.split("#", 1), calls=Calls(retries=0)))
     requirement = try_opening(what, spec, lambda: check_model(spec))
-    if requirement.todo or Path(spec).is_dir():
+    if requirement.todo or Path(spec).exists() or gguf_file(spec):
         return requirement
     from huggingface_hub import try_to_load_from_cache
 

@@ -8,45 +8,74 @@ __all__ = ['best_sentences', 'word_share', 'read_windows', 'mark_claim', 'balanc
 # %% ../../nbs/evidence/06_windows.ipynb #88603e9a
 import math
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
 from ..core.records import InputError, JudgedClaim
-from ..core.text import sentence_spans
+from ..core.text import UNSPACED, characters, sentence_spans, without_accents
 from ..core.text import words as words_of
 
 # %% ../../nbs/evidence/06_windows.ipynb #35b6fb06
 _recent = lru_cache(maxsize=2048)  # a document is read for many claims
 
 
-@_recent
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(words_of(text, ascii_only=True))
+def _is_latin(claim: str) -> bool:
+    "Whether most letters of a claim are Latin. It decides what a word is, in the claim and in its documents."
+    letters = [letter for letter in claim if letter.isalpha()]
+    return 2 * sum(letter < "\u0370" or "\u1e00" <= letter < "\u1f00" for letter in letters) >= len(letters)
 
 
 @_recent
-def _grams(text: str) -> frozenset:
+def _words(text: str, latin: bool) -> tuple[str, ...]:
+    return tuple(words_of(text, accents=False, ascii_only=latin))
+
+
+@_recent
+def _grams(text: str, latin: bool) -> frozenset:
     "Words and pairs of neighbouring words."
-    sequence = _words(text)
+    sequence = _words(text, latin)
     return frozenset((*sequence, *pairwise(sequence)))
 
 
+def _pieces(sentence: str, limit: int) -> list[str]:
+    "A sentence of another script in pieces of `limit` words at most, where it has blanks; else by its characters."
+    parts = []
+    for token in sentence.split():
+        step = limit if UNSPACED.search(token) else len(token)
+        parts += [token[i : i + step] for i in range(0, len(token), step)]
+    pieces: list[str] = []
+    left = 0
+    for part in parts:
+        size = len(_words(part, False))
+        if not pieces or size > left:
+            pieces.append(part)
+            left = limit
+        else:
+            pieces[-1] += f" {part}"
+        left -= size
+    return pieces
+
+
 @_recent
-def _sentences(text: str, limit: int) -> tuple[str, ...]:
+def _sentences(text: str, limit: int, latin: bool) -> tuple[str, ...]:
     "Sentences; those of more than `limit` words in pieces."
     pieces = []
-    for start, end in sentence_spans(text, "stops"):
+    for start, end in sentence_spans(text, "stops" if latin else "pages"):
+        if not latin:
+            pieces += _pieces(text[start:end], limit)
+            continue
         sequence = text[start:end].split()
         pieces += [" ".join(sequence[i : i + limit]) for i in range(0, len(sequence), limit)]
     return tuple(pieces)
 
 
 @_recent
-def _grams_of_sentences(sentences: tuple[str, ...]) -> tuple[list[frozenset], Counter]:
+def _grams_of_sentences(sentences: tuple[str, ...], latin: bool) -> tuple[list[frozenset], Counter]:
     "The grams of each sentence, and in how many sentences each stands."
-    grams_by_sentence = [_grams(sentence) for sentence in sentences]
+    grams_by_sentence = [_grams(sentence, latin) for sentence in sentences]
     spread = Counter()
     for grams in grams_by_sentence:
         spread.update(grams)
@@ -55,8 +84,9 @@ def _grams_of_sentences(sentences: tuple[str, ...]) -> tuple[list[frozenset], Co
 # %% ../../nbs/evidence/06_windows.ipynb #2abe0149
 def _scores(claim: str, sentences: tuple[str, ...]) -> list[float]:
     "What each sentence shares with the claim; one without words is no evidence."
-    wanted = _grams(claim)
-    grams_by_sentence, spread = _grams_of_sentences(sentences)
+    latin = _is_latin(claim)
+    wanted = _grams(claim, latin)
+    grams_by_sentence, spread = _grams_of_sentences(sentences, latin)
     scores = []
     for grams in grams_by_sentence:
         shared = math.fsum(1 / spread[gram] for gram in grams & wanted)
@@ -64,11 +94,11 @@ def _scores(claim: str, sentences: tuple[str, ...]) -> list[float]:
     return scores
 
 
-def _best(scores: list[float], sentences: Sequence[str], limit: int) -> list[int]:
+def _best(scores: list[float], sentences: Sequence[str], limit: int, latin: bool) -> list[int]:
     "Numbers of the sentences with the highest scores that fit together, in order; one always does."
     kept, left = [], limit
     for i in sorted(range(len(sentences)), key=lambda i: (-scores[i], i)):
-        size = len(_words(sentences[i]))
+        size = len(_words(sentences[i], latin))
         if not kept or size <= left:
             kept.append(i)
             left -= size
@@ -81,8 +111,9 @@ def best_sentences(
     words: int = 60,  # kept; at least one sentence is
 ) -> str:  # sentences of `text`, in its order
     "The part of a document that shares most with a claim. Source: ours."
-    sentences = _sentences(text, words)
-    return " ".join(sentences[i] for i in _best(_scores(claim, sentences), sentences, words))
+    latin = _is_latin(claim)
+    sentences = _sentences(text, words, latin)
+    return " ".join(sentences[i] for i in _best(_scores(claim, sentences), sentences, words, latin))
 
 # %% ../../nbs/evidence/06_windows.ipynb #fe10037d
 def word_share(
@@ -90,16 +121,17 @@ def word_share(
     text: str,  # a document
 ) -> float:  # 0 to 1
     "Share of a claim's words that stand in a document."
-    claim_words = set(_words(claim))
-    return len(claim_words & _grams(text)) / max(1, len(claim_words))
+    latin = _is_latin(claim)
+    claim_words = set(_words(claim, latin))
+    return len(claim_words & _grams(text, latin)) / max(1, len(claim_words))
 
 # %% ../../nbs/evidence/06_windows.ipynb #94fdac30
-def _runs(sentences: Sequence[str], limit: int) -> list[list[int]]:
+def _runs(sentences: Sequence[str], limit: int, latin: bool) -> list[list[int]]:
     "Numbers of neighbouring sentences, in runs of about so many words."
     runs: list[list[int]] = []
     size = limit
     for i, sentence in enumerate(sentences):
-        n = len(_words(sentence))
+        n = len(_words(sentence, latin))
         if not runs or (size and size + n > limit):
             runs.append([])
             size = 0
@@ -118,28 +150,52 @@ def read_windows(
     most: int = 4,  # windows read of one document
 ) -> tuple[list[str], bool]:  # windows, most promising first, at least one; whether a part is in none of them
     "The parts of a document that are read for a claim. Source: ours."
-    sentences = _sentences(text, words)
-    runs = _runs(sentences, words)
+    latin = _is_latin(claim)
+    sentences = _sentences(text, words, latin)
+    runs = _runs(sentences, words, latin)
     if len(runs) < 2:
         return [" ".join(sentences) or text], False
     scores = _scores(claim, sentences)
-    best = _best(scores, sentences, words)
+    best = _best(scores, sentences, words, latin)
     ranked = sorted(runs, key=lambda run: -max(scores[i] for i in run))
     windows = [best, *[run for run in ranked if run != best][: most - 1]]
     is_read = {i for window in windows for i in window}
     return [" ".join(sentences[i] for i in window) for window in windows], len(is_read) < len(sentences)
 
 # %% ../../nbs/evidence/06_windows.ipynb #7f0845c1
+def _marked_characters(run: str, document_words: frozenset) -> list[str]:
+    "A run without blanks, with the same marks: two neighbours are known where they are neighbours in the document."
+    letters = characters(without_accents(run))
+    is_pair = [first + second in document_words for first, second in pairwise(letters)]
+    is_new = [not any(is_pair[max(0, i - 1) : i + 1]) for i in range(len(letters))]
+    if len(letters) == 1:
+        is_new = [not any(run in word for word in document_words if isinstance(word, str))]
+    segments: list[tuple[str, bool]] = []
+    for i, letter in enumerate(letters):
+        if i and (is_pair[i - 1] or (is_new[i] and is_new[i - 1])):
+            segments[-1] = (segments[-1][0] + letter, is_new[i])
+        else:
+            segments.append((letter, is_new[i]))
+    marked = [f"[ {segment} ]" if new else segment for segment, new in segments]
+    return " | ".join(marked).split(" ")
+
+
 def mark_claim(
     claim: str,
     text: str,  # the whole document
 ) -> str:  # the claim with [ new words ] and bars | at breaks
     "Show where the words of a claim depart from a document. Source: ours."
-    document_grams = _grams(text)
+    latin = _is_latin(claim)
+    document_grams = _grams(text, latin)
     last = ""
     marked = []
-    for token in claim.split():
-        token_words = _words(token)
+    tokens = claim.split() if latin else re.findall(rf"{UNSPACED.pattern}+|(?:(?!{UNSPACED.pattern})\S)+", claim)
+    for token in tokens:
+        if not latin and UNSPACED.match(token):
+            marked += _marked_characters(token, document_grams)
+            last = ""
+            continue
+        token_words = _words(token, latin)
         if token_words and last and (last, token_words[0]) not in document_grams:
             marked.append("|")
         marked.append(token if document_grams.issuperset(token_words) else f"[ {token} ]")

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..core.records import Document, Failure, InputError, Judgment, Label, PathLike
 from ..core.store import atomic_write
-from ..core.text import words
+from ..core.text import UNSPACED, characters, words
 from .judge import Judge, JudgeItem, likeliest
 
 # %% ../../nbs/judging/06_cascade.ipynb #9833e1ee
@@ -34,8 +34,15 @@ def _neighbours(text: list[str], place: int) -> Iterator[tuple[int, str]]:
             yield place - k, text[k]
 
 
+def _title_words(title: str) -> list[str]:
+    "Words of a title. Without blanks, its last character is also a word, which says nothing behind another."
+    title_words = words(title)
+    pairs = [word for word in title_words if len(characters(word)) > 1]
+    return [w for w in title_words if not UNSPACED.match(w) or w in pairs or not any(p.endswith(w) for p in pairs)]
+
+
 def _document_features(claim_words: dict[str, None], document: Document) -> set[str]:
-    title = words(document.title)
+    title = _title_words(document.title)
     text = words(document.text)
     about = bool(title) and claim_words.keys() >= set(title)  # the document is on the claim's subject
     wanted = [word for word in claim_words if word not in title]

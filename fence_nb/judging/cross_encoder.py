@@ -24,6 +24,7 @@ from ..core.records import Document, Failure, InputError, JudgedClaim, Judgment,
 from ..core.store import atomic_write
 from ..evidence.windows import balanced_sample, best_sentences, mark_claim, read_windows, word_share
 from ..models.engine import with_backoff
+from ..models.local import bf16_is_fast
 from .judge import JudgeItem
 
 # %% ../../nbs/judging/05_cross_encoder.ipynb #130f1bd4
@@ -108,14 +109,6 @@ def _in_batches(lengths: list[int], batch: int, rng: random.Random) -> list[int]
     return order
 
 
-def _is_bf16_fast(*units: str) -> bool:
-    "Whether 16-bit arithmetic is fast here: a GPU, or a processor with one of the units for it."
-    import torch
-
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return torch.cuda.is_available() or any(capabilities.get(unit, False) for unit in units)
-
-
 def _training_pair(record: JudgedClaim, words: int) -> tuple[str, str]:
     "The marked claim and the best part of its first document."
     text = record.documents[0].text
@@ -174,7 +167,7 @@ def _training_arguments(work: Path, lr: float, batch: int, seed: int, save_steps
         learning_rate=lr,
         warmup_steps=0.1,
         weight_decay=0.01,
-        bf16=_is_bf16_fast("amx_bf16"),
+        bf16=bf16_is_fast("amx_bf16"),
         use_cpu=not torch.cuda.is_available(),
         train_sampling_strategy="sequential",
         logging_steps=20,
@@ -315,7 +308,7 @@ class CrossEncoder:
         outputs = self.model.config.num_labels
         if outputs != 1:
             raise InputError(f"{path}: a classifier with {outputs} outputs; a judge has one, for supported")
-        self.half = bits == 16 and _is_bf16_fast("amx_bf16", "avx512_bf16")
+        self.half = bits == 16 and bf16_is_fast("amx_bf16", "avx512_bf16")
         if self.half:
             _keep_head_whole(self.model)
 

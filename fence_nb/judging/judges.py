@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.records import InputError, PathLike, need
 from ..models.interface import LanguageModel
-from ..models.local import check_model, open_lm
+from ..models.local import check_model, model_name, open_lm
 from .cascade import Band, CascadeJudge, WordJudge, load_band
 from .cross_encoder import CrossEncoderJudge, is_cross_encoder
 from .judge import Judge, LMJudge, ScoreJudge
@@ -85,7 +85,7 @@ JUDGE_KINDS = {
     "language model": JudgeKind(
         fits=lambda spec: True,
         open=lambda spec, options: options.open_model(spec),
-        signature=lambda spec: Path(spec).name,
+        signature=model_name,
         prepare=_check_language_model,
     ),
 }

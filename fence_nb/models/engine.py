@@ -278,6 +278,49 @@ class Engine:
         return not getattr(config, "sliding_window", None)
 
 # %% ../../nbs/models/05_engine.ipynb #82000013
+def _grouped_attention(
+    module: "torch.nn.Module",
+    query: "Tensor",  # (rows, heads, queries, width of a head)
+    key: "Tensor",  # (rows, fewer heads, keys, width of a head)
+    value: "Tensor",
+    attention_mask: "Tensor",  # (rows, 1, queries, keys)
+    scaling: float | None = None,
+    **kwargs,
+) -> tuple["Tensor", None]:
+    "Attention that reads shared keys once: the queries of heads that share them stand side by side."
+    from torch.nn.functional import scaled_dot_product_attention
+
+    rows, heads, queries, width = query.shape
+    groups = heads // key.shape[1]
+    side_by_side = query.reshape(rows, key.shape[1], groups * queries, width)
+    mask = attention_mask.repeat(1, 1, groups, 1)
+    output = scaled_dot_product_attention(side_by_side, key, value, attn_mask=mask, scale=scaling)
+    return output.reshape(rows, heads, queries, width).transpose(1, 2).contiguous(), None
+
+
+@lru_cache(maxsize=1)
+def _register_grouped_attention() -> str:  # its name
+    from transformers import AttentionInterface
+
+    AttentionInterface.register("grouped", _grouped_attention)
+    return "grouped"
+
+
+@patch
+@contextmanager
+def _reading_shared_keys_once(self: Engine) -> Iterator[None]:
+    "Within it, keys that heads share are not copied for each of them at each step, which takes long on a processor."
+    config = self.model.config.get_text_config()
+    usual = config._attn_implementation
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    if heads < config.num_attention_heads and usual == "sdpa" and self.model.device.type == "cpu":
+        config._attn_implementation = _register_grouped_attention()
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual
+
+
 @patch
 def _attention_mask(self: Engine, seen: "Tensor | None") -> "Tensor | None":  # seen: (rows, 1, queries, keys)
     "What is seen, in the form that the model's attention takes."
@@ -666,13 +709,14 @@ def _write_batch(
         tokens = replies.drop_finished(tokens)
         choosing = self._choosing(replies, written, choice)
         seen = self._attention_mask(replies.next_column())
-        logits = self.model(
-            input_ids=tokens,
-            position_ids=replies.positions,
-            attention_mask=seen,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits
+        with self._reading_shared_keys_once():
+            logits = self.model(
+                input_ids=tokens,
+                position_ids=replies.positions,
+                attention_mask=seen,
+                past_key_values=cache,
+                use_cache=True,
+            ).logits
         logprobs_by_place = _word_logprobs(logits, choosing, choice) if choosing else {}
 
 # %% ../../nbs/models/05_engine.ipynb #82000029

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..core.jobs import answer_job, run_job
 from ..core.records import InputError, MissingExtra, PathLike, install_command, need
+from .local import trainable
 from .memory import LORA_TARGETS, lora_config, preflight
 
 if TYPE_CHECKING:
@@ -384,6 +385,7 @@ def train_here_or_apart(
     if out.exists():
         return finished_training(out, method, str(model), rows, args)
     need("train", "torch", "transformers", "accelerate", "peft", "trl", "datasets")
+    model = trainable(str(model), out.parent)
     backend = "" if args.launch else training_backend(args.lora_r)
     if backend in ("peft", "full"):
         return train_here(model, rows, out, args)
@@ -394,7 +396,7 @@ def train_here_or_apart(
 
 # %% ../../nbs/models/08_train.ipynb #17260090
 def train_sft(
-    model: str,  # folder or hub name; an adapter folder is trained further
+    model: str,  # folder, hub name or GGUF file; an adapter folder is trained further
     rows: list[dict],  # `prompt`, `completion`: conversations
     out: PathLike,  # folder to appear
     args: TrainArgs,

@@ -34,6 +34,7 @@ from fence_nb.models.train import (
 
 from ..core.jobs import answer_job
 from ..core.records import InputError, PathLike, need
+from .local import trainable
 from .memory import preflight
 
 # %% ../../nbs/models/09_trainers.ipynb #87000004
@@ -130,6 +131,7 @@ def train_grpo(
     if out.exists():
         return finished_training(out, "grpo", str(model), rows, args)
     need("train", "torch", "transformers", "accelerate", "peft", "trl", "datasets")
+    model = trainable(model, out.parent)
     check_training_rows(rows, ("prompt",), "grpo")
     reward_weights = _check_weights(weights, rewards)
     work = out.with_name(f".{out.name}.work")

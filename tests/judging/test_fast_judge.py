@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fence_nb.core.records import Claim, Document, InputError, JudgedClaim
-from fence_nb.evidence.windows import balanced_sample, best_sentences, mark_claim, read_windows
+from fence_nb.evidence.windows import balanced_sample, best_sentences, mark_claim, read_windows, word_share
 from fence_nb.judging.cross_encoder import (
     READING_FILE,
     CrossEncoderJudge,
@@ -77,6 +77,55 @@ def test_a_fact_at_the_end_of_a_long_document_is_read():
     found, unread = read_windows("Ada Vell was born in Lund.", long, 60, 3)
     assert len(found) == 3 and unread and all("Ada Vell was born in Lund." in w for w in found[:2])
     assert read_windows("x", "word " * 500, 60, 9)[1] is False and len(read_windows("x", "word " * 500, 60, 9)[0]) == 9
+
+
+PAGES = {  # a page, the part of it that tells, a right claim, a wrong one, and what is new in that
+    "Chinese": ("瑙鲁是一个岛国。它的首都是亚伦。人口约一万人。", "首都是亚伦", "首都是亚伦。", "首都是东京。", "东京"),
+    "Japanese": (
+        "ナウルは島国です。首都はヤレンです。人口は約一万人です。",
+        "首都はヤレン",
+        "首都はヤレンです。",
+        "首都は大阪市です。",
+        "大阪市",
+    ),
+    "Thai": (
+        "นาอูรูเป็นประเทศเกาะ เมืองหลวงคือยาเรน ประชากรประมาณหนึ่งหมื่นคน",
+        "คือยาเรน",
+        "เมืองหลวงคือยาเรน",
+        "เมืองหลวงคือโตเกียว",
+        "โตเกียว",
+    ),
+    "Hindi": (
+        "नाउरू एक द्वीप देश है। इसकी राजधानी यारेन है। जनसंख्या दस हज़ार है।",
+        "राजधानी यारेन",
+        "राजधानी यारेन है।",
+        "राजधानी दिल्ली है।",
+        "दिल्ली",
+    ),
+    "Arabic": (
+        "ناورو دولة جزرية. عاصمتها يارين. السكان عشرة آلاف.",
+        "عاصمتها يارين",
+        "عاصمتها يارين.",
+        "عاصمتها باريس.",
+        "باريس.",
+    ),
+    "Russian": (
+        "Науру — остров. Столица — Ярен. Население мало.",
+        "Столица — Ярен",
+        "Столица — Ярен.",
+        "Столица — Рим.",
+        "Рим.",
+    ),
+}
+
+
+@pytest.mark.parametrize("language", PAGES)
+def test_other_scripts_are_read_by_their_own_words(language):
+    page, tells, right, wrong, new = PAGES[language]
+    assert tells in best_sentences(right, page, 18) and tells in read_windows(right, page, 18, 1)[0][0]
+    assert word_share(right, page) > 0.8 > word_share(wrong, page)
+    assert "[" not in mark_claim(right, page) and f"[ {new} ]" in mark_claim(wrong, page)
+    assert max(map(len, read_windows(right, page * 50, 18, 3)[0])) < 200, "windows stay short without blanks"
 
 
 def row(i, good, corpus):
