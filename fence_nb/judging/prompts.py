@@ -371,7 +371,10 @@ def _json_verdict(parts: Any) -> tuple[str, Label] | None:
     if not isinstance(parts, dict):
         return None
     word = _field(parts, ("label", "verdict"))
+    if isinstance(word, dict):
+        return _json_verdict(word)
     critique = _field(parts, ("critique", "reason", "reasoning", "explanation"))
+    critique = " ".join(map(str, critique)) if isinstance(critique, list) else critique
     match = re.fullmatch(rf"\W*({_WORDS})\W*", word, re.I) if isinstance(word, str) else None
     return (str(critique or "").strip(), Label(match[1].capitalize())) if match else None
 

@@ -456,3 +456,11 @@ def test_days_are_no_numbers_of_a_list():
     reply = "- 1. Mai 1904 wurde die Schleuse gebaut.\n- 2. Mai wurde sie geöffnet."
     assert [claim[:6] for claim in parse_claims(reply)] == ["1. Mai", "2. Mai"]
     assert parse_claims(f"- {LOCK}\n\n**Notes**\n- The year is clear.") == [LOCK]
+
+
+def test_objects_within_objects_and_critiques_in_parts():
+    assert parse_verdict('{"verdict": {"label": "Supported", "critique": "So it says."}}') == (
+        "So it says.",
+        Label.SUPPORTED,
+    )
+    assert parse_verdict('{"critique": ["It is", "old."], "label": "Supported"}') == ("It is old.", Label.SUPPORTED)
