@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..core.jobs import answer_job, run_job
 from ..core.records import InputError, MissingExtra, PathLike, install_command, need
+from ..core.store import read_json, write_json
 from .local import trainable
 from .memory import LORA_TARGETS, lora_config, preflight
 
@@ -299,6 +300,35 @@ def _save(tok: Any, out: Path, work: Path, record: TrainingRecord, speed: dict[s
     shutil.rmtree(work)
 
 # %% ../../nbs/models/08_train.ipynb #8600000a
+_SAME_RESULT = ("micro", "save_steps", "packing", "precompute_reference", "launch")  # how it is done, not what
+
+
+def _what_counts(record: TrainingRecord) -> dict[str, Any]:
+    "What a training was made from; its base may lie elsewhere today."
+    args = {name: value for name, value in record["args"].items() if name not in _SAME_RESULT}
+    return {"method": record["method"], "from": Path(record["from"]).name, "rows": record["rows"], **args}
+
+
+def _differences(before: TrainingRecord, now: TrainingRecord) -> list[str]:
+    "In words, one for each; none: it is the same training."
+    old = _what_counts(before)
+    return [f"{k} was {old[k]}, is {v}" for k, v in _what_counts(now).items() if old.get(k, v) != v]
+
+
+def _last_checkpoint(work: Path) -> str | None:
+    checkpoints = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    return str(checkpoints[-1]) if checkpoints else None
+
+
+def _drop_others(work: Path, record: TrainingRecord) -> None:
+    "Remove what a kill left of a training with other rows or arguments."
+    before = read_json(work / "begun.json")
+    if before and _differences(before, record):
+        for checkpoint in work.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+    write_json(work / "begun.json", record)
+
+
 def finish_training(
     trainer: Any,  # of TRL
     tok: "PreTrainedTokenizerBase",
@@ -309,13 +339,15 @@ def finish_training(
     "Train (from the last checkpoint, if a kill left one), save beside the target, then rename."
     import torch
 
-    checkpoints = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    if _first():
+        _drop_others(work, record)
+    trainer.accelerator.wait_for_everyone()
     if on_gpu():
         torch.cuda.reset_peak_memory_stats()
     clock = _clock()
     trainer.add_callback(clock)
     start = time.perf_counter()
-    result = trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
+    result = trainer.train(resume_from_checkpoint=_last_checkpoint(work))
     seconds = time.perf_counter() - start
     speed = _speed(clock, seconds, getattr(trainer, "_total_train_tokens", 0), record.get("backend", ""))
     history = trainer.state.log_history
@@ -347,9 +379,6 @@ def recorded_args(args: TrainArgs) -> dict[str, Any]:
     return asdict(replace(args, launch=Path(args.launch).name))
 
 
-_SAME_RESULT = ("micro", "save_steps", "packing", "precompute_reference", "launch")  # how it is done, not what
-
-
 def finished_training(
     out: PathLike,  # the folder of a trained model
     method: str,  # sft | dpo | kto | grpo
@@ -359,14 +388,8 @@ def finished_training(
 ) -> TrainingRecord:
     "What a finished training wrote. Raises: `InputError` where the folder holds another one."
     record = read_training_record(out)
-    before = {"method": record["method"], "from": Path(record["from"]).name, "rows": record["rows"], **record["args"]}
-    wanted = {"method": method, "from": Path(model).name, "rows": len(rows), **recorded_args(args)}
-    others = [
-        f"{name} was {before[name]}, is {value}"
-        for name, value in wanted.items()
-        if name not in _SAME_RESULT and before.get(name, value) != value
-    ]
-    if others:
+    wanted: TrainingRecord = {"method": method, "from": model, "rows": len(rows), "args": recorded_args(args)}
+    if others := _differences(record, wanted):
         raise InputError(f"{out}: holds another training ({', '.join(others)}); remove it, or give another folder")
     return record
 

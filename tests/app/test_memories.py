@@ -16,7 +16,7 @@ from fence_nb.judging.claims import split_responses
 from fence_nb.judging.judge import LMJudge
 from fence_nb.judging.prompts import FULL, TERSE
 from fence_nb.models.interface import ScriptedLM
-from fence_nb.models.train import TrainArgs, recorded_args
+from fence_nb.models.train import TrainArgs, _drop_others, _last_checkpoint, recorded_args
 from fence_nb.models.trainers import TRAINERS
 
 CLAIM = Claim(response_id="r", text="Nia Oke kept bees.", topic="Nia Oke", start=0, end=18)
@@ -162,6 +162,18 @@ def test_a_finished_training_is_that_of_its_rows_and_arguments(train, change, wo
     assert again == record, "how it is done makes no difference, nor where its base lies"
     with pytest.raises(InputError, match=words):
         TRAINERS[train](change.pop("model", "hub/base"), rows, tmp_path, TrainArgs(**SAME | change), *more)
+
+
+def test_checkpoints_of_another_training_are_not_gone_on_with(tmp_path):
+    record = {"method": "sft", "from": "hub/base", "rows": 2, "args": recorded_args(TrainArgs(**SAME))}
+    for step in (9, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    _drop_others(tmp_path, record)  # nobody knows whose they are, as in a folder of an earlier version
+    assert _last_checkpoint(tmp_path).endswith("checkpoint-10")
+    _drop_others(tmp_path, record | {"from": "moved/base"})
+    assert _last_checkpoint(tmp_path).endswith("checkpoint-10")
+    _drop_others(tmp_path, record | {"rows": 3})
+    assert _last_checkpoint(tmp_path) is None
 
 
 def test_pieces_are_told_by_what_they_hold(tmp_path):

@@ -4,11 +4,13 @@ from collections import Counter
 
 import pytest
 
+import fence_nb as f
 from fence_nb.app import evaluator, generator
 from fence_nb.app.runs import Stage
 from fence_nb.core.records import Document, Failure, InputError, JudgedClaim, Label, Prompt, Response
 from fence_nb.core.settings import load_profile
 from fence_nb.core.store import records_of_kind
+from fence_nb.core.work import ChunkWork
 from fence_nb.domains.domain import DOMAINS, JudgedSplit, LookupScorer, PlainDomain
 from fence_nb.evidence.tools import FunctionTool, Toolbox
 from fence_nb.judging.judge import LMJudge
@@ -123,7 +125,7 @@ def make(kind: str, server: Flaky, folder, monkeypatch):
 
 
 def passing(records) -> list[Failure]:
-    return [f for f in records_of_kind(records, Failure) if f.may_pass]
+    return [failure for failure in records_of_kind(records, Failure) if failure.may_pass]
 
 
 @pytest.mark.parametrize(
@@ -143,8 +145,8 @@ def test_what_an_outage_took_is_asked_again(part, words, tmp_path, monkeypatch):
     assert "Kea Marsh" in server.asked and len(server.asked) <= 2, "pieces without a failure are not done again"
     server.down = ()
     assert make(part, server, tmp_path / "run", monkeypatch) == whole
-    assert [f.read_bytes() for f in sorted((tmp_path / "run").glob("*.jsonl"))] == [
-        f.read_bytes() for f in sorted((tmp_path / "whole").glob("*.jsonl"))
+    assert [file.read_bytes() for file in sorted((tmp_path / "run").glob("*.jsonl"))] == [
+        file.read_bytes() for file in sorted((tmp_path / "whole").glob("*.jsonl"))
     ]
     server.asked.clear()
     assert make(part, server, tmp_path / "run", monkeypatch) == whole and not server.asked
@@ -156,7 +158,7 @@ def test_a_server_that_is_gone_for_good_takes_nothing(tmp_path, monkeypatch, cap
     server.gone = True
     assert make("judging", server, tmp_path, monkeypatch) == hurt
     assert "preferences: what failed could not be asked again: flaky: nobody answers" in capsys.readouterr().err
-    assert not [f for f in tmp_path.iterdir() if f.suffix in (".part", ".journal")]
+    assert not [file for file in tmp_path.iterdir() if file.suffix in (".part", ".journal")]
 
 
 def test_a_worse_outage_does_not_undo_what_was_had(tmp_path, monkeypatch):
@@ -174,6 +176,29 @@ def test_a_later_part_follows_the_earlier_one(tmp_path, monkeypatch):
     make("candidates", server, tmp_path, monkeypatch)
     own = (tmp_path / "self_records.jsonl").read_text()
     assert "Ines Holt owned 1 boats" in own, "the candidates that came late are judged by themselves, too"
+
+
+def test_a_command_that_was_stopped_asks_again_for_what_its_first_half_owes(tmp_path, monkeypatch):
+    server = Flaky("Judge the claim.", "Ines Holt")
+    whole, pieces = ChunkWork.__call__, []
+
+    def stops(work, piece):
+        pieces.append(piece)
+        if len(pieces) == 2:
+            raise KeyboardInterrupt
+        return whole(work, piece)
+
+    monkeypatch.setattr(ChunkWork, "__call__", stops)
+    given = {"documents": [book(name)[0] for name in NAMES], "prompts": "terse", "probs": False}
+    texts = [f"{name} mended clocks in Orsk." for name in NAMES]
+    with pytest.raises(KeyboardInterrupt):
+        f.score(texts, model=server, journal=tmp_path / "kept", **given)
+    server.down = ()
+    scored = f.score(texts, model=server, journal=tmp_path / "kept", **given)
+    assert not scored.failures and len(scored.judgments) == len(NAMES)
+    assert len(pieces) == 4, "the second half, and then the first again"
+    scored.to(tmp_path / "scored.jsonl")
+    assert [file.name for file in tmp_path.iterdir()] == ["scored.jsonl"]
 
 
 def test_too_many_failures_say_that_they_may_pass(tmp_path):
