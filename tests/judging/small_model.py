@@ -200,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", default="short")
     parser.add_argument("--critique-tokens", type=int, default=160, help="the most tokens of critique and label")
-    parser.add_argument("--split-tokens", type=int, default=256, help="the most tokens of a sentence's claims")
+    parser.add_argument("--split-tokens", type=int, default=512, help="the most tokens of a sentence's claims")
     parser.add_argument("--sentences", type=int, default=40)
     parser.add_argument("--claims", type=int, default=60)
     parser.add_argument(
