@@ -608,7 +608,9 @@ def _weigh(self: EndpointLM, conversation: Conversation, options: list[str]) -> 
     if conversation[-1]["role"] == "assistant" and self.abilities.continuation != "ask":
         for weight in unread_options(list(weights.values())):
             weights[weight.option] = self._read_to_end(conversation, weight)
-    return {option: weight.logprob for option, weight in weights.items()}
+    # What was never told has no more than the least of what was read to its end.
+    least = min((weight.logprob for weight in weights.values() if weight.told), default=0.0)
+    return {option: weight.logprob if weight.told else min(weight.logprob, least) for option, weight in weights.items()}
 
 
 @patch
@@ -619,7 +621,7 @@ def label_logprobs(
 ) -> list[dict[str, float]]:  # option -> log-probability; empty: not known, or the question does not fit
     """Weigh what may follow each conversation.
 
-    An option below the server's likeliest tokens gets the lowest of them.
+    An option below the server's likeliest tokens gets the lowest of them, and no more than the least told option.
 
     Raises: `InputError` when the server offers no log-probabilities.
     """

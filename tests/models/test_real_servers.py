@@ -26,6 +26,7 @@ def test_what_a_llama_cpp_server_can_do(served):
     assert found.constraints == ("grammar", "response_format") and found.continuation in ("field", "last")
     assert found.repeats and found.top_logprobs == 20 and found.most_samples == 2
     assert (found.context, found.parallel) == (2048, 2)
+    assert found.seed == "kept" and found.at_once in ("yes", "slow")
 
 
 def test_a_llama_cpp_server_keeps_to_forms(served):
@@ -42,6 +43,15 @@ def test_a_llama_cpp_server_goes_on(served):
     assert reply.text and "Tell me" not in reply.text and not reply.text.startswith("Torin is the capital")
     weights = served.label_logprobs([ask(PAGE, "The page says so.\nLabel:")], WORDS)[0]
     assert set(weights) == set(WORDS) and all(weight < 0 for weight in weights.values())
+
+
+def test_a_label_is_weighed_alike_here_and_behind_a_server(served, smol):
+    "The words have two tokens and more. A server that is asked for the first alone takes Unknown for Unverified."
+    critiques = ["The page says so.", "The page says that Velm is the capital. This is different.", "It is not known."]
+    begun = [ask(PAGE, f"{critique}\nLabel:") for critique in critiques]
+    near, far = smol.label_logprobs(begun, WORDS), served.label_logprobs(begun, WORDS)
+    for here, there in zip(near, far, strict=True):
+        assert here[max(there, key=there.get)] > max(here.values()) - 2
 
 
 def test_a_llama_cpp_server_says_what_does_not_fit(served):
