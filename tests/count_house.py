@@ -32,8 +32,11 @@ def code_cells(path: Path) -> list[tuple[str, dict]]:
 
 def library_notebooks(root: Path) -> list[Path]:
     "Notebooks that export a module, in the flat house or in wings."
-    found = sorted((root / "nbs").glob("[0-9]*.ipynb")) + sorted((root / "nbs").glob("*/[0-9]*.ipynb"))
-    return [n for n in found if any(s.startswith("#| default_exp") for s, _ in code_cells(n))]
+    return [
+        n
+        for n in sorted((root / "nbs").rglob("[0-9]*.ipynb"))
+        if any(s.startswith("#| default_exp") for s, _ in code_cells(n))
+    ]
 
 
 def is_import_cell(source: str) -> bool:

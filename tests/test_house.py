@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ WINGS = {
     "domains": {"core", "models", "corpora", "evidence", "judging"},
     "app": {"core", "models", "corpora", "evidence", "judging", "fence", "results", "domains"},
 }
-NOTEBOOKS = sorted(n for wing in WINGS for n in (ROOT / "nbs" / wing).glob("[0-9]*.ipynb"))
+NOTEBOOKS = sorted(n for wing in WINGS for n in (ROOT / "nbs" / wing).rglob("[0-9]*.ipynb"))
 RUNS = sorted((ROOT / "nbs" / "runs").glob("*.ipynb"))
 MODULES = {
     ".".join(f.relative_to(ROOT / "fence_nb").with_suffix("").parts): f
@@ -38,27 +38,29 @@ def cells(path: Path, kind: str = "code") -> list[dict]:
     return [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == kind]
 
 
+def module_of(notebook: Path) -> str:
+    "The module that a notebook is exported to: its folders, then its name without the number."
+    return ".".join([*notebook.relative_to(ROOT / "nbs").parent.parts, notebook.stem[3:]])
+
+
 def ours_imported_by(name: str) -> set[str]:
     "The modules of ours that a module imports, wherever it does."
-    wing = name.split(".")[0]
     modules = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            modules.add(f"{wing}.{node.module}")
-        elif isinstance(node, ast.ImportFrom) and node.level == 2:
-            modules.add(node.module)
+        if isinstance(node, ast.ImportFrom) and node.level and node.module:
+            modules.add(".".join([*name.split(".")[: -node.level], node.module]))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fence_nb."):
             modules.add(node.module.removeprefix("fence_nb."))
     return {m for m in modules if m and m in MODULES}
 
 
 def test_a_notebook_is_a_module():
-    assert {f"{n.parent.name}.{n.stem[3:]}" for n in NOTEBOOKS} == set(MODULES)
+    assert set(map(module_of, NOTEBOOKS)) == set(MODULES)
     for notebook in NOTEBOOKS:
         name = re.search(r"default_exp ([\w.]+)", "".join(cells(notebook)[0]["source"]))[1]
-        assert name == f"{notebook.parent.name}.{notebook.stem[3:]}", notebook
-    for wing in WINGS:
-        assert len([n for n in NOTEBOOKS if n.parent.name == wing]) <= 10, f"{wing}: too many rooms to look through"
+        assert name == module_of(notebook), notebook
+    for folder, n in Counter(notebook.parent for notebook in NOTEBOOKS).items():
+        assert n <= 10, f"{folder}: too many rooms to look through"
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,16 +1,15 @@
 """Decisions of the gold scorer, drawn by seed, for a person to check by reading.
 
-`python tests/domains/check_facts.py [--seed 0] [--n 200]` prints country, relation, sentence, label and the field's text.
-A third of the sentences state an answer of the book, a third that of another country. The last third is worded as models
-word things: other spellings, longer names, everyday words, clauses at the end. The result of the reading stands in the
-notebook `nbs/domains/factbook/01_facts.ipynb`.
+`python tests/domains/check_facts.py [--seed 0] [--n 200]` prints sentence, label and the text of the field.
+A third of the sentences state an answer of the book, a third that of another country. The last third is worded as
+models word things: other spellings, longer names, everyday words, clauses at the end.
 """
 
 import argparse
 import random
 
 from fence_nb.domains.factbook.book import Book, Country, clip_words, read_book
-from fence_nb.domains.factbook.facts import FACTS, FactRelation, answers_of, claim_text, gold_label
+from fence_nb.domains.factbook.facts import FACTS, FactRelation, answers_of, book_label, fact_sentence
 
 EVERYDAY = {
     "capital": ("{v} City", "the city of {v}", "{v}, which is also its largest city"),
@@ -40,14 +39,14 @@ def sentence_of(book: Book, rng: random.Random, country: Country, relation: Fact
     others = [c for c in book.countries if answers_of(book, c, relation.name) and c is not country]
     other = answers_of(book, rng.choice(others), relation.name)[0]
     if kind == "true":
-        return claim_text(country, relation.name, rng.choice(answers), rng.randrange(3))
+        return fact_sentence(country, relation.name, rng.choice(answers), rng.randrange(3))
     if kind == "swapped":
-        return claim_text(country, relation.name, other, rng.randrange(3))
+        return fact_sentence(country, relation.name, other, rng.randrange(3))
     form = rng.choice(EVERYDAY[relation.name])
     value = rng.choice((answers[0], answers[0], other))
     if value == relation.none:
-        return claim_text(country, relation.name, value)
-    return claim_text(country, relation.name, form.replace("{v}", value), rng.choice((0, 0, 2)))
+        return fact_sentence(country, relation.name, value)
+    return fact_sentence(country, relation.name, form.replace("{v}", value), rng.choice((0, 0, 2)))
 
 
 def decisions(book: Book, n: int, seed: int) -> list[tuple[str, str, str, bool | None, str]]:
@@ -62,7 +61,7 @@ def decisions(book: Book, n: int, seed: int) -> list[tuple[str, str, str, bool |
             continue
         text = sentence_of(book, rng, country, relation, kinds[len(rows) // len(FACTS) % 3])
         field = " | ".join(country.fields[path] for path in relation.paths if path in country.fields)
-        rows.append((country.name, relation.name, text, gold_label(book, text), clip_words(field, 45)))
+        rows.append((country.name, relation.name, text, book_label(book, text), clip_words(field, 45)))
     return rows
 
 
