@@ -8,6 +8,7 @@ __all__ = ['critique', 'read_documents', 'scripted_teacher']
 # %% ../../nbs/domains/02_teacher.ipynb #2994e906
 import random
 import re
+from collections.abc import Callable
 
 from ..core.records import Label
 from ..judging.prompts import TERSE, Prompts, verdict
@@ -93,20 +94,22 @@ def scripted_teacher(
     slips: float = 0.2,  # chance that a single sample is wrong
     tool_slips: float = 0.05,  # share of claims whose tool calls name somebody else
     seed: int = 0,
+    judge: Callable[..., str] = _judge,  # (chance, whether to err, documents, claim) -> reply
+    plan: Callable[..., str] = _tool_calls,  # (chance, whether to err, claim) -> reply
 ) -> ScriptedLM:  # answers judge and tool prompts
-    "The stand-in for the larger model, with its error rates."
-    judge = _template_pattern(prompts.judge)
-    tools = _template_pattern(prompts.tools)
+    "The stand-in for the larger model, with its error rates; other worlds give their own judge and plan."
+    judge_question = _template_pattern(prompts.judge)
+    tools_question = _template_pattern(prompts.tools)
 
     def answer(conversation: list[dict], sample: int, call_seed: int) -> str:
         text = conversation[-1]["content"]
         per_question = random.Random(f"{seed}{text}")  # the same in every sample
         rng = random.Random(f"{seed}{text}{sample}{call_seed}")
-        if m := judge.fullmatch(text):
+        if m := judge_question.fullmatch(text):
             slip = per_question.random() < blind or rng.random() < slips
-            return _judge(rng, slip, m["documents"], m["claim"])
-        if m := tools.fullmatch(text):
-            return _tool_calls(rng, per_question.random() < tool_slips, m["claim"])
+            return judge(rng, slip, m["documents"], m["claim"])
+        if m := tools_question.fullmatch(text):
+            return plan(rng, per_question.random() < tool_slips, m["claim"])
         return "I can only judge claims and name tools."
 
     return ScriptedLM(answer, name="scripted-teacher")

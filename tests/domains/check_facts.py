@@ -17,7 +17,7 @@ EVERYDAY = {
     "official language": ("the {v} language", "English", "French", "Arabic", "Spanish and English", "Creole"),
     "currency": ("dollar", "US dollar", "euro", "franc", "local {v}", "CFA franc", "pound"),
     "neighbor": ("{v} to the north", "the United States", "China", "France and {v}", "Brazil"),
-    "independence": ("the year {v}", "July {v}", "1 July 1962", "1960", "1975"),
+    "year of independence": ("the year {v}", "July {v}", "1 July 1962", "1960", "1975"),
     "main export": (
         "oil",
         "textiles",
