@@ -204,6 +204,7 @@ class PlainDomain:
 DOMAINS: dict[str, str | Callable[[Profile], Domain]] = {
     "mini": "fence_nb.domains.mini:MiniDomain",
     "open": "fence_nb.domains.open:OpenDomain",
+    "factbook": "fence_nb.domains.factbook.factbook:FactbookDomain",
 }
 
 

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from html import unescape
 from pathlib import Path
@@ -284,6 +284,7 @@ class KbWriter:
 def build_kb(
     documents: Iterable[Document],  # each is a page
     path: PathLike,  # the SQLite file to appear
+    other_names: Mapping[str, str] | None = None,  # another name -> the title of the page that it stands for
 ) -> int:  # passages stored
     "Store documents as searchable passages; the file appears whole or not at all."
     part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
@@ -292,6 +293,8 @@ def build_kb(
     try:
         for document in documents:
             writer.add(document.title, document.text)
+        for name, title in (other_names or {}).items():
+            writer.redirect(name, title)
         return writer.finish()["passages"]
     finally:
         writer.close()

@@ -5,9 +5,21 @@
 # %% auto #0
 __all__ = ['BOOK_STYLES', 'book_documents', 'shown_path', 'judged_facts', 'explain', 'value_in', 'book_teacher']
 
-# %% ../../../nbs/domains/factbook/02_judgments.ipynb #f07a861f
+# %% ../../../nbs/domains/factbook/02_judgments.ipynb #0c041306
 import random
 from functools import partial
+
+from fence_nb.domains.factbook.facts import (
+    FACT_BY_NAME,
+    FACTS,
+    FactRelation,
+    StatedValue,
+    accepts,
+    answers_of,
+    fact_label,
+    fact_sentence,
+    read_fact,
+)
 
 from ...core.records import Document, JudgedClaim, Label
 from ...core.text import words
@@ -15,10 +27,8 @@ from ...judging.prompts import Prompts, verdict
 from ...models.interface import ScriptedLM
 from ..teacher import scripted_teacher
 from .book import Book, Country, clip_words, field_words, paragraphs
-from .facts import FACT_BY_NAME, FACTS, FactRelation, StatedValue, accepts, answers_of
-from .facts import fact_label, fact_sentence, read_fact
 
-# %% ../../../nbs/domains/factbook/02_judgments.ipynb #3649da81
+# %% ../../../nbs/domains/factbook/02_judgments.ipynb #067c3d8d
 BOOK_STYLES = ("passage", "triple", "snippet")
 
 
@@ -51,7 +61,7 @@ def book_documents(
         texts = ["\n".join(texts)]
     return [Document(title=country.name, text=text) for text in texts]
 
-# %% ../../../nbs/domains/factbook/02_judgments.ipynb #c244d8c5
+# %% ../../../nbs/domains/factbook/02_judgments.ipynb #30eec328
 _OTHER_FIELDS = (
     "Geography/Climate",
     "Geography/Terrain",
@@ -89,7 +99,7 @@ def _right_value(rng: random.Random, answers: tuple[str, ...]) -> str:
     "One of the first answers; later ones are spellings that few people use."
     return rng.choice(answers[:2]) if len(answers) < 3 else rng.choice(answers[:3])
 
-# %% ../../../nbs/domains/factbook/02_judgments.ipynb #92655c90
+# %% ../../../nbs/domains/factbook/02_judgments.ipynb #2f074037
 def _beside(rng: random.Random, country: Country, relation: FactRelation) -> list[str]:
     "Two or three fields that do not hold the relation: of other relations, or of none."
     taken = {_heading(path) for path in relation.paths}
@@ -114,7 +124,7 @@ def _evidence(
             documents[rng.randrange(len(documents) + 1) : 0] = book_documents(other, [path], style)
     return documents
 
-# %% ../../../nbs/domains/factbook/02_judgments.ipynb #48ff3507
+# %% ../../../nbs/domains/factbook/02_judgments.ipynb #8d933137
 def _judged_fact(
     book: Book, rng: random.Random, countries: list[Country], relation: FactRelation, style: str, label: Label
 ) -> JudgedClaim | None:
@@ -164,7 +174,7 @@ def judged_facts(
             claims.append(claim.model_copy(update={"split": split}))
     return claims
 
-# %% ../../../nbs/domains/factbook/02_judgments.ipynb #eb41b4e6
+# %% ../../../nbs/domains/factbook/02_judgments.ipynb #453a5d97
 _NOUNS = {"neighbor": "a neighbor", "official language": "an official language", "main export": "a main export"}
 
 
@@ -188,7 +198,7 @@ def explain(
         return f"{start} They agree.", Label.SUPPORTED
     return f"{start} They differ.", Label.CONTRADICTORY
 
-# %% ../../../nbs/domains/factbook/02_judgments.ipynb #a8451df6
+# %% ../../../nbs/domains/factbook/02_judgments.ipynb #8d01b76d
 def _lines_about(book: Book, documents: str) -> dict[str, str]:
     "The documents of a prompt by country; a line without a title goes on with the last one."
     texts: dict[str, list[str]] = {}
@@ -231,7 +241,7 @@ def value_in(
         return (matching or [fact.value])[0], True
     return (answers[0] if answers else ""), False
 
-# %% ../../../nbs/domains/factbook/02_judgments.ipynb #7e7cb8f7
+# %% ../../../nbs/domains/factbook/02_judgments.ipynb #d21289e6
 def _book_verdict(book: Book, rng: random.Random, slip: bool, documents: str, claim: str) -> str:
     fact = read_fact(claim)
     if fact is None:
