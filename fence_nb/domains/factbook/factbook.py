@@ -6,23 +6,25 @@
 __all__ = ['LEAST_FACTS', 'FactbookOptions', 'asked_about', 'book_splits', 'fact_sheet', 'sheet_question', 'prose_question',
            'BookScorer', 'FactbookDomain']
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #0c16d5ef
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #c214401a
+import json
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
 from ...core.records import Claim, Document, Failure, JudgedClaim, Judgment, Prompt, Response
 from ...core.settings import Profile, UnitFloat, read_options
+from ...core.store import write_json
 from ...corpora.factscore import POPULARITY
 from ...corpora.splits import public_split
 from ...evidence.graph import TripleStore, build_triples
 from ...evidence.kb import KnowledgeBase, build_kb
-from ...evidence.tools import Toolbox
+from ...evidence.tools import Toolbox, WordEncoder, count_words, load_embedder
 from ...models.interface import LanguageModel
 from ..domain import JudgedSplit, LookupScorer, PlainDomain, open_toolbox
 from ..services import Requirement, ask_options, try_opening
@@ -30,7 +32,7 @@ from .book import Book, Country, clip_words, fold_name, paragraphs, read_book
 from .facts import FACTS, answers_of, book_label, fact_sentence, find_facts, read_fact
 from .judgments import book_teacher, judged_facts
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #2d504995
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #d75054d5
 class FactbookOptions(BaseModel):
     "The parameters that only this domain has."
 
@@ -45,7 +47,7 @@ class FactbookOptions(BaseModel):
     blind: UnitFloat  # share of questions that the scripted teacher always misreads
     slips: UnitFloat  # chance that one of its samples is wrong
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #1397aa0e
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #9c7b8e37
 _DOZENS = (
     ("base", *["evaluator"] * 3, "evaluator_test", *["preferences"] * 3, "development", *["test"] * 3),
     (*["evaluator"] * 2, "evaluator_test", *["preferences"] * 5, "development", *["test"] * 3),
@@ -78,7 +80,7 @@ def book_splits(
         splits[dozen[rank % 12]].append(country)
     return splits
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #acb9c0e4
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #57d0083b
 def fact_sheet(
     book: Book,
     country: Country,
@@ -115,7 +117,7 @@ def prose_question(
     "What a generator is asked for free prose."
     return f"Tell me about {country.phrase} in five sentences."
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #ee249aef
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #4f404e63
 class BookScorer(LookupScorer):
     "Labels claims from the book. A claim may lean on the country that its answer is about."
 
@@ -135,7 +137,7 @@ class BookScorer(LookupScorer):
         unread = {failure.item_id for failure in failures if failure.stage == "score"}
         return [claim for claim in claims if claim.id not in unread], judgments, failures
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #b69f116a
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #2af01f78
 def _snippets(book: Book) -> list[Document]:
     "What the search finds: every paragraph of every page, cut short."
     snippets = []
@@ -143,6 +145,12 @@ def _snippets(book: Book) -> list[Document]:
         texts = (clip_words(paragraph.replace("\n", " "), 40) for paragraph in paragraphs(country))
         snippets += [Document(title=country.name, text=text, source="search") for text in texts]
     return snippets
+
+
+def _word_counts(book: Book) -> dict[str, Any]:
+    "How common each word of the book is."
+    counts, n = count_words(f"{snippet.title} {snippet.text}" for snippet in _snippets(book))
+    return {"counts": counts, "n": n}
 
 
 def _other_names(book: Book) -> dict[str, str]:
@@ -154,7 +162,7 @@ def _other_names(book: Book) -> dict[str, str]:
 def _popularity(country: Country, kind: str) -> float:
     return float(getattr(country, kind) or 0)
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #734d6299
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #97717adf
 class FactbookDomain(PlainDomain):
     "Countries of the World Factbook: the whole method with a model that others trained."
 
@@ -182,10 +190,14 @@ class FactbookDomain(PlainDomain):
         if not (folder / "kg.db").exists():
             build_kb(self.book.pages(), folder / "kb.db", _other_names(self.book))
             build_kb(_snippets(self.book), folder / "search.db")
+            write_json(folder / "words.json", _word_counts(self.book))
             build_triples(self.book.triples(), folder / "kg.db")
+        ranker = load_embedder(self.p.place(self.p.embedder)) or WordEncoder(
+            **json.loads((folder / "words.json").read_text(encoding="utf-8"))
+        )
         search = KnowledgeBase(folder / "search.db", "search")
         tools = [search, KnowledgeBase(folder / "kb.db"), TripleStore(folder / "kg.db")]
-        return Toolbox(tools, top=self.p.top_documents, made=(open_toolbox, (self.p, str(folder))))
+        return Toolbox(tools, self.p.top_documents, ranker, made=(open_toolbox, (self.p, str(folder))))
 
     def judged_claims(self, toolbox: Toolbox) -> JudgedSplit:
         "Synthetic claims; training and test share no country. Claims that people judged may be mixed in."
