@@ -7,7 +7,7 @@ __all__ = ['CAPITALS', 'CONTINENTS', 'LANGUAGES', 'LANGUAGE_SPELLINGS', 'CURRENC
            'INDEPENDENCE', 'PEAKS', 'FACTS', 'FACT_BY_NAME', 'FactRelation', 'answers_of', 'accepts', 'fact_sentence',
            'StatedValue', 'read_fact', 'fact_label', 'book_label', 'find_facts', 'fact_counts']
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #0836b353
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #a27ac240
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ...evidence.kb import title_key
 from .book import Book, Country, fold_name
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #2ea86d74
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #969eed52
 CAPITALS = {
     "bm": ("Rangoon", "Yangon", "Nay Pyi Taw", "Naypyidaw"),
     "ch": ("Beijing", "Peking"),
@@ -30,7 +30,7 @@ CAPITALS = {
     "us": ("Washington, D.C.", "Washington DC", "Washington"),
 }  # where the field is prose, or lacks a spelling that people use
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #ccb46930
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #8282167d
 _ROLE = re.compile(r"capital|seat|located|^on |^base|^city$|administ", re.I)
 
 
@@ -47,10 +47,10 @@ def _capitals(book: Book, country: Country) -> tuple[str, ...]:
 
 
 def _capital_key(value: str) -> str:
-    key = fold_name(re.sub(r"^(?:the )?(?:city|town|village) of ", "", value, flags=re.I))
+    key = fold_name(re.sub(r"^(?:the )?(?:city|town|village) of |\.", "", value, flags=re.I))
     return re.sub(r" city$", "", key)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #7d2f22e5
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #58636321
 _REGIONS = {
     "Africa": ("Africa",),
     "Asia": ("Asia",),
@@ -62,7 +62,7 @@ _REGIONS = {
     "Middle East": ("Asia", "Middle East"),
 }  # words of the book -> right answers
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #0db1dee4
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #435dc7a2
 CONTINENTS = {
     "aj": ("Asia", "Europe"),
     "am": ("Asia", "Europe", "Middle East"),
@@ -77,7 +77,7 @@ CONTINENTS = {
     "up": ("Europe",),
 }  # what the field on location says about countries between two continents
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #eb1fb31f
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #adcbee80
 _DIRECTION = re.compile(
     r"^(?:(?:the )?(?:far|northern|southern|eastern|western|central|north|south|east|west|mid|middle|interior"
     r"|northeastern|northwestern|southeastern|southwestern|southeast|southwest|northeast|northwest|sub saharan)"
@@ -106,7 +106,7 @@ def _continent_key(value: str) -> str:
     key = key.removesuffix(" region").removesuffix(" continent")
     return _DIRECTION.sub("", key).removeprefix("the ")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #e7684f08
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #becf4b4f
 LANGUAGES = {
     "af": ("Dari", "Pashto"),
     "ch": ("Mandarin", "Standard Chinese"),
@@ -127,7 +127,7 @@ LANGUAGES = {
     "tt": ("Tetun", "Portuguese"),
 }  # read in a note of the field, or in prose
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #cc1488da
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #c4095878
 LANGUAGE_SPELLINGS = (
     "chinese mandarin putonghua|mandarin chinese|standard chinese|standard mandarin|standard chinese or mandarin",
     "persian farsi dari|persian farsi|afghan persian",
@@ -171,7 +171,7 @@ LANGUAGE_SPELLINGS = (
     "kirundi rundi",
 )  # one language each; a bar parts names of several words
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #399d1f72
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #e96d9a39
 _MARK = "\u2022"
 _LANGUAGE_BY_SPELLING: dict[str, str] = {}
 for _line in LANGUAGE_SPELLINGS:
@@ -179,7 +179,7 @@ for _line in LANGUAGE_SPELLINGS:
     for _spelling in (*_first_part.split(), *_parts):
         _LANGUAGE_BY_SPELLING[_spelling] = _line
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #8cd2b17d
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #61c6d7ba
 def _marked(text: str) -> str:
     "The field without brackets, and a mark behind each language that one of them calls official."
     while m := re.search(r"\(([^()]*)\)", text):
@@ -193,7 +193,7 @@ def _marked(text: str) -> str:
         text = text[: m.start()] + replacement + text[m.end() :]
     return text
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #d91bf996
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #54823a89
 def _language_names(piece: str) -> list[str]:
     "The language of a part of the field, in each of its spellings."
     name = re.sub(rf"[\d<~{_MARK}].*|\bonly\b|\bother\b.*", "", piece)
@@ -218,7 +218,7 @@ def _language_key(value: str) -> str:
     key = fold_name(value).removesuffix(" language").removesuffix(" only")
     return _LANGUAGE_BY_SPELLING.get(key, key)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #d44bf3e5
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #5aa60aef
 _CURRENCY_FIELD = "Economy/Exchange rates"
 CURRENCIES = {
     "ax": ("euro",),
@@ -242,7 +242,7 @@ CURRENCIES = {
     "we": ("new Israeli shekel", "Israeli new shekel", "Israeli shekel"),
 }  # where the field is prose, or names two
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #179fce55
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #5232d3b0
 _SINGULAR = {
     "leke": "lek", "leva": "lev", "lei": "leu", "zlotych": "zloty", "koruny": "koruna", "kroner": "krone",
     "kronor": "krona", "kronur": "krona", "maloti": "loti", "emalangeni": "lilangeni", "meticais": "metical",
@@ -258,7 +258,7 @@ _UNIT_SPELLINGS = {
 }  # fmt: skip
 _CROWNS = ("krone", "krona", "koruna")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #58bcdc09
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #9d067bf2
 def _singular(unit: str) -> str:
     return _SINGULAR.get(unit, unit.removesuffix("s") if len(unit) > 3 else unit)
 
@@ -269,7 +269,7 @@ def _adjectives(country: Country) -> list[str]:
     adjectives = [re.sub(r"\(.*?\)", "", part).strip() for part in re.split(r"[,;]| or ", text)]
     return [adjective for adjective in (*adjectives, country.name) if adjective and adjective != "none"]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #8345fd34
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #56a43cf5
 def _currencies(book: Book, country: Country) -> tuple[str, ...]:
     text = country.fields.get(f"{_CURRENCY_FIELD}/Currency") or country.fields.get(_CURRENCY_FIELD, "")
     m = re.match(r"([^\d()]+?)(?: \(([A-Z/]+)\))?(?: per US dollar|$)", text)
@@ -301,7 +301,7 @@ def _currency_key(value: str) -> str:
     unit = _singular(unit)
     return " ".join([*qualifier, _UNIT_SPELLINGS.get(unit, unit)])
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #3367c193
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #3624f707
 NO_NEIGHBOUR = "no other country"
 _BORDERS = "Geography/Land boundaries"
 
@@ -322,7 +322,7 @@ def _neighbours(book: Book, country: Country) -> tuple[str, ...]:
     countries = [(name, book.find(name)) for name in answers]
     return tuple(dict.fromkeys(found.phrase if found else name for name, found in countries))
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #b2fd4b69
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #73b72aec
 NOT_INDEPENDENT = "not independent"
 INDEPENDENCE = {"gm": ("1871", "1949", "1990")}  # a history in prose
 
@@ -344,7 +344,7 @@ def _year_key(value: str) -> str:
     years = re.findall(r"\b\d{3,4}\b", value)
     return years[-1] if years else fold_name(value)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #24d58af5
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #363ae331
 _EVERYDAY = {
     "oil": "petroleum", "crude oil": "crude petroleum", "petroleum product": "refined petroleum", "clothing": "garment",
     "petroleum products": "refined petroleum", "oil product": "refined petroleum", "gasoline": "refined petroleum",
@@ -360,7 +360,7 @@ _EVERYDAY = {
     "crude": "crude petroleum", "steel": "iron", "iron and steel": "iron", "auto part": "vehicle part",
 }  # fmt: skip
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #fad149d5
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #9eccfa6b
 _KINDS = {
     "seafood": ("fish", "shellfish", "crustacean"),
     "textile": ("garment", "fabric", "textile", "cotton fabric"),
@@ -375,12 +375,12 @@ _KINDS = {
 }  # words for several commodities
 _FILLER = set("of and the other product good export commodity its various mainly such as".split())
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #5dd2907e
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #cc4f9221
 def _exports(book: Book, country: Country) -> tuple[str, ...]:
     text = re.sub(r"\([^()]*\)|\d+%", "", country.fields.get("Economy/Exports - commodities", ""))
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #85ae1231
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #15bb63a8
 def _commodity_key(value: str) -> str:
     key = " ".join(_one(word) for word in re.findall(r"[a-z]+", title_key(value).replace("/", " ")))
     return _EVERYDAY.get(key, key)
@@ -405,7 +405,7 @@ def _is_commodity(value: str, answer: str) -> bool:
         return False
     return value_words <= answer_words
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #955fe7cd
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #7daa9266
 PEAKS = {
     "cm": ("Mount Cameroon", "Fako"),
     "cg": ("Margherita Peak", "Mount Stanley", "Pic Marguerite"),
@@ -436,7 +436,7 @@ PEAKS = {
     "nl": ("Mount Scenery", "Vaalserberg"),
 }  # where the field is prose, or lacks a name that people use
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #af175950
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #1cab751a
 _PEAK_WORDS = re.compile(
     r"\b(?:mount|mountain|mt|mont|monte|mountains|monts|pico|pic|pik|peak|cerro|gora|jebel|jabal|kuh e|volcan|volcano"
     r"|nevado|hora|maja e|mauna|hill|hills|range|morne|gunung|puncak|mta|foho|bukit|ridge|mountain range|summit"
@@ -464,7 +464,7 @@ def _peak_key(value: str) -> str:
     key = fold_name(re.sub(r"\(.*?\)|,? (?:at )?[\d,.]+ ?(?:m|ft|feet|metres|meters)\b.*", "", value))
     return " ".join(_PEAK_WORDS.sub(" ", key).split()) or key
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #22099d39
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #f9f42092
 @dataclass(frozen=True)
 class FactRelation:
     "One attribute of a country."
@@ -477,7 +477,7 @@ class FactRelation:
     none: str = ""  # the answer that there is none
     none_wording: str = ""  # how that is said
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #69c090dc
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #91ea9af9
 FACTS = (
     FactRelation(
         "capital",
@@ -549,7 +549,7 @@ FACTS = (
 )
 FACT_BY_NAME = {relation.name: relation for relation in FACTS}
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #b31873aa
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #9fb743e6
 @lru_cache(maxsize=4096)
 def answers_of(
     book: Book,
@@ -571,7 +571,7 @@ def accepts(
         return any(_is_commodity(value, answer) for answer in answers)
     return fact.key(value) in {fact.key(answer) for answer in answers}
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #8c46dd87
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #e1c650ca
 def fact_sentence(
     country: Country,
     relation: str,  # its name
@@ -584,10 +584,10 @@ def fact_sentence(
     phrase = country.phrase
     possessive = f"{phrase}'" if phrase.endswith("s") else f"{phrase}'s"
     text = text.replace("{N}", phrase).replace("{P}", possessive).replace("{v}", value)
-    text = re.sub(r"\bthe the\b", "the", text)
+    text = re.sub(r"\bthe the\b", "the", text).replace("..", ".")
     return text[0].upper() + text[1:]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #d07b72c7
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #821693e7
 class StatedValue(NamedTuple):
     "What a sentence says about a country."
 
@@ -600,7 +600,7 @@ _N = r"(?:the )?(?P<n>.+?)"
 _V = r"(?P<v>.+?)"
 _IS = r"(?:is|was|are|remains|would be)(?: (?:called|named|known as|considered to be))?"
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #a3bffb52
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #7817d45d
 _SPOKEN = {
     "capital": (
         rf"the (?:\w+ )?capital(?: city| town)?(?: and largest city)? of {_N},? {_IS} {_V}",
@@ -662,10 +662,10 @@ _SPOKEN = {
     ),
 }
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #e15ff29f
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #eca12437
 _SPOKEN_PATTERNS = [(name, re.compile(pattern, re.I)) for name, patterns in _SPOKEN.items() for pattern in patterns]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #24e917a8
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #f365db5b
 _HEDGE = re.compile(
     r"\b(?:unknown|not known|not sure|not certain|unclear|not (?:yet )?(?:been )?(?:determined|established|specified)"
     r"|do not know|don't know|disputed)\b",
@@ -680,7 +680,7 @@ _TAIL = re.compile(
 )
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|became|gained)\b")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #12b0fa5e
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #f3193ef0
 _TOWARDS = re.compile(r"(?: to| in| on)(?: the| its) (?:far )?(?:north|south|east|west)\w*(?=$|,| and)", re.I)
 
 
@@ -689,7 +689,7 @@ def _clean_sentence(text: str) -> str:
     text = re.sub(r"^\s*(?:[-\u2022]|\d+[.)])\s+", "", text)
     return re.sub(r"[\s.!]+$", "", " ".join(text.split())).strip("\"' ")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #54fa110a
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #d01fd48f
 def _clean_value(relation: str, value: str) -> str:
     "The value alone: no article of a currency, no subordinate clause."
     value = _TAIL.sub("", f"{value} ").strip(" ,;.\"'")
@@ -697,7 +697,7 @@ def _clean_value(relation: str, value: str) -> str:
         value = re.sub(r"^(?:(?:the|its|called|named|local|national|official|own) )+", "", value, flags=re.I)
     return _TOWARDS.sub("", value) if relation == "neighbor" else value
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #7662381a
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #0ecdc961
 def read_fact(
     text: str,  # one sentence
     topic: str = "",  # what "it" stands for
@@ -727,7 +727,7 @@ def read_fact(
                 return StatedValue(m["n"].strip(" ,"), relation, value)
     return None
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #690947a7
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #6b9a5216
 _WATER = re.compile(r"\b(?:ocean|sea|gulf|lake|strait|bay|channel|river)\b", re.I)
 _KNOWN_CONTINENTS = {"africa", "asia", "europe", "oceania", "australia", "australia and oceania", "north america",
                      "south america", "central america", "caribbean", "middle east", "antarctica",
@@ -746,12 +746,12 @@ def _is_value(relation: str, value: str) -> bool:
         return bool(re.search(r"\b\d{3,4}\b", value)) and len(re.findall(r"\b\d{3,4}\b", value)) == 1
     return True
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #183e846e
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #5e6db0ec
 def _parts(value: str) -> list[str]:
     "The members of a list."
     return [part.strip() for part in re.split(r",? and (?:the )?|,? or |, |/", value) if part.strip()]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #2d5eaced
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #ba0bcf5b
 def _resolved(book: Book, relation: str, value: str) -> str:
     "The name of a neighbour as the book has it."
     if relation != "neighbor":
@@ -759,7 +759,7 @@ def _resolved(book: Book, relation: str, value: str) -> str:
     neighbour = book.find(value)
     return neighbour.phrase if neighbour else value
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #034c46f0
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #521c30c0
 def fact_label(
     book: Book,
     fact: StatedValue,
@@ -776,7 +776,7 @@ def fact_label(
     parts = _parts(fact.value)
     return len(parts) > 1 and all(accepts(fact.relation, _resolved(book, fact.relation, p), answers) for p in parts)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #ce9dbe3c
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #dd098f0f
 def book_label(
     book: Book,
     text: str,  # one claim
@@ -790,7 +790,7 @@ def book_label(
     known = [label for label in labels if label is not None]
     return all(known) if known else None
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #77804c05
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #2cee0471
 _CAP = r"(?P<v>(?:the )?[A-Z][\w'\u2019.-]*(?:(?: | de | da | la | al | of )[A-Z][\w'\u2019.-]*){0,4})"
 _LIST = r"(?P<v>(?:the )?[A-Z][\w'\u2019-]*(?:(?:,? and |, | )(?:the )?[A-Z][\w'\u2019-]*)*)"
 _IN_PROSE = {
@@ -811,7 +811,7 @@ _IN_PROSE = {
     "highest point": (rf"\bhighest (?:point|peak|mountain)(?: [\w ]{{0,30}}?)?,? (?:is|being) {_CAP}",),
 }
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #423d311b
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #5df5adcf
 _PROSE_PATTERNS = [(name, re.compile(pattern)) for name, patterns in _IN_PROSE.items() for pattern in patterns]
 
 
@@ -831,7 +831,7 @@ def find_facts(
                 facts[relation] = StatedValue(topic, relation, value)
     return list(facts.values())
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #e4ccb081
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #35785f9e
 _BY_HAND = {
     "capital": CAPITALS,
     "continent": CONTINENTS,
@@ -845,7 +845,7 @@ _BY_HAND = {
 def _distinct(relation: FactRelation, answers: tuple[str, ...]) -> int:
     return len({relation.key(answer) for answer in answers})
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #6ed9b44b
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #6e2de86c
 def fact_counts(
     book: Book,
 ) -> list[dict[str, str | int]]:  # a row for each relation
