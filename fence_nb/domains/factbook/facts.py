@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['CAPITALS', 'CONTINENTS', 'OFFICIAL_LANGUAGES', 'LANGUAGE_SPELLINGS', 'CURRENCIES', 'NO_NEIGHBOUR', 'NOT_INDEPENDENT',
-           'INDEPENDENCE', 'PEAKS', 'FACTS', 'FACT_BY_NAME', 'FactRelation', 'answers_of', 'accepts', 'fact_sentence',
-           'StatedValue', 'read_fact', 'fact_label', 'book_label', 'find_facts', 'fact_counts']
+           'INDEPENDENCE', 'PEAKS', 'FACTS', 'ECONOMY', 'SHEETS', 'FACT_BY_NAME', 'FactRelation', 'answers_of',
+           'accepts', 'fact_sentence', 'StatedValue', 'read_fact', 'fact_label', 'book_label', 'find_facts',
+           'fact_counts']
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #f8b9bd69
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #cd964a30
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from ...evidence.kb import title_key
 from .book import Book, Country, fold_name
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #56f797f0
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #7160b71e
 CAPITALS = {
     "bm": ("Rangoon", "Yangon", "Nay Pyi Taw", "Naypyidaw"),
     "ch": ("Beijing", "Peking"),
@@ -30,7 +31,7 @@ CAPITALS = {
     "us": ("Washington, D.C.", "Washington DC", "Washington"),
 }  # where the field is prose, or lacks a spelling that people use
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #263b46e5
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #c4d5793b
 _ROLE = re.compile(r"capital|seat|located|^on |^base|^city$|administ", re.I)
 
 
@@ -50,7 +51,7 @@ def _capital_key(value: str) -> str:
     key = fold_name(re.sub(r"^(?:the )?(?:city|town|village) of |\.", "", value, flags=re.I))
     return re.sub(r" city$", "", key)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #3d7765fb
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #02fd75e0
 _REGIONS = {
     "Africa": ("Africa",),
     "Asia": ("Asia",),
@@ -62,7 +63,7 @@ _REGIONS = {
     "Middle East": ("Asia", "Middle East"),
 }  # words of the book -> right answers
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #b0b58983
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #87a76700
 CONTINENTS = {
     "aj": ("Asia", "Europe"),
     "am": ("Asia", "Europe", "Middle East"),
@@ -77,7 +78,7 @@ CONTINENTS = {
     "up": ("Europe",),
 }  # what the field on location says about countries between two continents
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #60b0c608
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #297cabce
 _DIRECTION = re.compile(
     r"^(?:(?:the )?(?:far|northern|southern|eastern|western|central|north|south|east|west|mid|middle|interior"
     r"|northeastern|northwestern|southeastern|southwestern|southeast|southwest|northeast|northwest|sub saharan)"
@@ -106,7 +107,7 @@ def _continent_key(value: str) -> str:
     key = key.removesuffix(" region").removesuffix(" continent")
     return _DIRECTION.sub("", key).removeprefix("the ")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #c0c0dc0b
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #ce4a567a
 OFFICIAL_LANGUAGES = {
     "af": ("Dari", "Pashto"),
     "ch": ("Mandarin", "Standard Chinese"),
@@ -127,7 +128,7 @@ OFFICIAL_LANGUAGES = {
     "tt": ("Tetun", "Portuguese"),
 }  # read in a note of the field, or in prose
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #dc35107d
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #04e77ea5
 LANGUAGE_SPELLINGS = (
     "chinese mandarin putonghua|mandarin chinese|standard chinese|standard mandarin|standard chinese or mandarin",
     "persian farsi dari|persian farsi|afghan persian",
@@ -171,7 +172,7 @@ LANGUAGE_SPELLINGS = (
     "kirundi rundi",
 )  # one language each; a bar parts names of several words
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #ad32bbbf
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #11300328
 _MARK = "\u2022"
 _LANGUAGE_BY_SPELLING: dict[str, str] = {}
 for _line in LANGUAGE_SPELLINGS:
@@ -179,7 +180,7 @@ for _line in LANGUAGE_SPELLINGS:
     for _spelling in (*_first_part.split(), *_parts):
         _LANGUAGE_BY_SPELLING[_spelling] = _line
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #13058f59
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #30094bf0
 def _marked(text: str) -> str:
     "The field without brackets, and a mark behind each language that one of them calls official."
     while m := re.search(r"\(([^()]*)\)", text):
@@ -193,7 +194,7 @@ def _marked(text: str) -> str:
         text = text[: m.start()] + replacement + text[m.end() :]
     return text
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #dd4500ef
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #7194eb68
 def _language_names(piece: str) -> list[str]:
     "The language of a part of the field, in each of its spellings."
     name = re.sub(rf"[\d<~{_MARK}].*|\bonly\b|\bother\b.*", "", piece)
@@ -218,7 +219,7 @@ def _language_key(value: str) -> str:
     key = fold_name(value).removesuffix(" language").removesuffix(" only")
     return _LANGUAGE_BY_SPELLING.get(key, key)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #c7e2ad91
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #975d6939
 _CURRENCY_FIELD = "Economy/Exchange rates"
 CURRENCIES = {
     "ax": ("euro",),
@@ -242,7 +243,7 @@ CURRENCIES = {
     "we": ("new Israeli shekel", "Israeli new shekel", "Israeli shekel"),
 }  # where the field is prose, or names two
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #aa4bbd93
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #1049752e
 _SINGULAR = {
     "leke": "lek", "leva": "lev", "lei": "leu", "zlotych": "zloty", "koruny": "koruna", "kroner": "krone",
     "kronor": "krona", "kronur": "krona", "maloti": "loti", "emalangeni": "lilangeni", "meticais": "metical",
@@ -258,7 +259,7 @@ _UNIT_SPELLINGS = {
 }  # fmt: skip
 _CROWNS = ("krone", "krona", "koruna")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #70f481c1
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #f7d48b48
 def _singular(unit: str) -> str:
     return _SINGULAR.get(unit, unit.removesuffix("s") if len(unit) > 3 else unit)
 
@@ -269,7 +270,7 @@ def _adjectives(country: Country) -> list[str]:
     adjectives = [re.sub(r"\(.*?\)", "", part).strip() for part in re.split(r"[,;]| or ", text)]
     return [adjective for adjective in (*adjectives, country.name) if adjective and adjective != "none"]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #df1d66c6
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #7f65c57b
 def _currencies(book: Book, country: Country) -> tuple[str, ...]:
     text = country.fields.get(f"{_CURRENCY_FIELD}/Currency") or country.fields.get(_CURRENCY_FIELD, "")
     m = re.match(r"([^\d()]+?)(?: \(([A-Z/]+)\))?(?: per US dollar|$)", text)
@@ -301,7 +302,7 @@ def _currency_key(value: str) -> str:
     unit = _singular(unit)
     return " ".join([*qualifier, _UNIT_SPELLINGS.get(unit, unit)])
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #b0685301
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #5aeed11f
 NO_NEIGHBOUR = "no other country"
 _BORDERS = "Geography/Land boundaries"
 
@@ -322,7 +323,7 @@ def _neighbours(book: Book, country: Country) -> tuple[str, ...]:
     countries = [(name, book.find(name)) for name in answers]
     return tuple(dict.fromkeys(found.phrase if found else name for name, found in countries))
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #a525b915
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #8ca07039
 NOT_INDEPENDENT = "not independent"
 INDEPENDENCE = {"gm": ("1871", "1949", "1990")}  # a history in prose
 
@@ -344,7 +345,7 @@ def _year_key(value: str) -> str:
     years = re.findall(r"\b\d{3,4}\b", value)
     return years[-1] if years else fold_name(value)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #7a400204
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #a4e600b5
 _EVERYDAY = {
     "oil": "petroleum", "crude oil": "crude petroleum", "petroleum product": "refined petroleum", "clothing": "garment",
     "petroleum products": "refined petroleum", "oil product": "refined petroleum", "gasoline": "refined petroleum",
@@ -360,7 +361,7 @@ _EVERYDAY = {
     "crude": "crude petroleum", "steel": "iron", "iron and steel": "iron", "auto part": "vehicle part",
 }  # fmt: skip
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #cdc7ed08
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #d4717241
 _KINDS = {
     "seafood": ("fish", "shellfish", "crustacean"),
     "textile": ("garment", "fabric", "textile", "cotton fabric"),
@@ -375,12 +376,17 @@ _KINDS = {
 }  # words for several commodities
 _FILLER = set("of and the other product good export commodity its various mainly such as".split())
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #8fb2ba54
-def _exports(book: Book, country: Country) -> tuple[str, ...]:
-    text = re.sub(r"\([^()]*\)|\d+%", "", country.fields.get("Economy/Exports - commodities", ""))
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #0291921a
+def _items(text: str) -> tuple[str, ...]:
+    "The members of a field that is a list."
+    text = re.split(r"\bnote\b", re.sub(r"\([^()]*\)|\d+%", "", text))[0]
+    return tuple(part.strip() for part in re.split(r"[,;]", text) if part.strip())
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #a72e924c
+
+def _exports(book: Book, country: Country) -> tuple[str, ...]:
+    return _items(country.fields.get("Economy/Exports - commodities", ""))
+
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #d5e9cfb4
 def _commodity_key(value: str) -> str:
     key = " ".join(_one(word) for word in re.findall(r"[a-z]+", title_key(value).replace("/", " ")))
     return _EVERYDAY.get(key, key)
@@ -405,7 +411,7 @@ def _is_commodity(value: str, answer: str) -> bool:
         return False
     return value_words <= answer_words
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #f4bb2ed4
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #b8624cee
 PEAKS = {
     "cm": ("Mount Cameroon", "Fako"),
     "cg": ("Margherita Peak", "Mount Stanley", "Pic Marguerite"),
@@ -436,7 +442,7 @@ PEAKS = {
     "nl": ("Mount Scenery", "Vaalserberg"),
 }  # where the field is prose, or lacks a name that people use
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #2d0dadde
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #33630aaf
 _PEAK_WORDS = re.compile(
     r"\b(?:mount|mountain|mt|mont|monte|mountains|monts|pico|pic|pik|peak|cerro|gora|jebel|jabal|kuh e|volcan|volcano"
     r"|nevado|hora|maja e|mauna|hill|hills|range|morne|gunung|puncak|mta|foho|bukit|ridge|mountain range|summit"
@@ -464,7 +470,7 @@ def _peak_key(value: str) -> str:
     key = fold_name(re.sub(r"\(.*?\)|,? (?:at )?[\d,.]+ ?(?:m|ft|feet|metres|meters)\b.*", "", value))
     return " ".join(_PEAK_WORDS.sub(" ", key).split()) or key
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #ba345f06
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #a3b3e82a
 @dataclass(frozen=True)
 class FactRelation:
     "One attribute of a country."
@@ -476,8 +482,9 @@ class FactRelation:
     key: Callable[[str], str]  # what values are compared by
     none: str = ""  # the answer that there is none
     none_wording: str = ""  # how that is said
+    is_same: Callable[[str, str], bool] | None = None  # whether a value is an answer; None: by the keys of both
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #45cd309a
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #23757bbf
 FACTS = (
     FactRelation(
         "capital",
@@ -538,6 +545,7 @@ FACTS = (
         ("Economy/Exports - commodities",),
         _exports,
         _commodity_key,
+        is_same=_is_commodity,
     ),
     FactRelation(
         "highest point",
@@ -547,9 +555,40 @@ FACTS = (
         _peak_key,
     ),
 )
-FACT_BY_NAME = {relation.name: relation for relation in FACTS}
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #43fb5b08
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #a2820f29
+def _of_list(path: str) -> Callable[[Book, Country], tuple[str, ...]]:
+    "What reads a field that lists commodities."
+    return lambda book, country: _items(country.fields.get(path, ""))
+
+
+def _partners(book: Book, country: Country) -> tuple[str, ...]:
+    names = re.findall(r"([A-Z][^\d,;%]*?) \d+%", country.fields.get("Economy/Exports - partners", ""))
+    countries = [(name, book.find(name)) for name in names]
+    return tuple(found.phrase if found else name for name, found in countries)
+
+
+def _list_relation(name: str, wording: str, path: str) -> FactRelation:
+    return FactRelation(name, (wording,), (path,), _of_list(path), _commodity_key, is_same=_is_commodity)
+
+
+ECONOMY = (
+    *(fact for fact in FACTS if fact.name in ("currency", "main export")),
+    _list_relation("main import", "A main import of {N} is {v}.", "Economy/Imports - commodities"),
+    FactRelation(
+        "export partner",
+        ("A main export partner of {N} is {v}.",),
+        ("Economy/Exports - partners",),
+        _partners,
+        fold_name,
+    ),
+    _list_relation("natural resource", "A natural resource of {N} is {v}.", "Geography/Natural resources"),
+    _list_relation("agricultural product", "An agricultural product of {N} is {v}.", "Economy/Agricultural products"),
+)
+SHEETS = {"facts": FACTS, "economy": ECONOMY}  # name of a sheet -> what it is about
+FACT_BY_NAME = {relation.name: relation for relation in (*FACTS, *ECONOMY)}
+
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #0ffa70f7
 @lru_cache(maxsize=4096)
 def answers_of(
     book: Book,
@@ -567,11 +606,11 @@ def accepts(
 ) -> bool:
     "Whether a value is one of the answers, in whatever spelling."
     fact = FACT_BY_NAME[relation]
-    if relation == "main export":
-        return any(_is_commodity(value, answer) for answer in answers)
+    if fact.is_same:
+        return any(fact.is_same(value, answer) for answer in answers)
     return fact.key(value) in {fact.key(answer) for answer in answers}
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #fba1a424
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #efe3666e
 def fact_sentence(
     country: Country,
     relation: str,  # its name
@@ -587,7 +626,7 @@ def fact_sentence(
     text = re.sub(r"\bthe the\b", "the", text).replace("..", ".")
     return text[0].upper() + text[1:]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #b08aeafe
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #cb1bf256
 class StatedValue(NamedTuple):
     "What a sentence says about a country."
 
@@ -600,7 +639,7 @@ _N = r"(?:the )?(?P<n>.+?)"
 _V = r"(?P<v>.+?)"
 _IS = r"(?:is|was|are|remains|would be)(?: (?:called|named|known as|considered to be))?"
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #6f32d15f
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #f48e7c0b
 _SPOKEN = {
     "capital": (
         rf"the (?:\w+ )?capital(?: city| town)?(?: and largest city)? of {_N},? {_IS} {_V}",
@@ -655,6 +694,12 @@ _SPOKEN = {
         rf"{_N} (?:mainly|mostly|primarily) exports {_V}",
         rf"{_V} {_IS} (?:a|the|one of the) (?:main|major|primary|leading|chief) exports? of {_N}",
     ),
+    "main import": (rf"(?:a|an|the|one of the) (?:main|major|primary|leading) imports? of {_N} {_IS} {_V}",),
+    "export partner": (
+        rf"(?:a|an|the|one of the) (?:main|major|primary|leading) (?:export|trading|trade) partners? of {_N} {_IS} {_V}",
+    ),
+    "natural resource": (rf"(?:a|one of the) (?:main |major )?natural resources? of {_N} {_IS} {_V}",),
+    "agricultural product": (rf"(?:an|one of the) (?:main |major )?agricultural products? of {_N} {_IS} {_V}",),
     "highest point": (
         rf"the (?:highest|tallest) (?:point|peak|mountain)(?: of| in| on) {_N},? {_IS} {_V}",
         rf"{_N}(?:'s|') (?:highest|tallest) (?:point|peak|mountain) {_IS} {_V}",
@@ -662,10 +707,10 @@ _SPOKEN = {
     ),
 }
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #e1d525ba
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #9115eecb
 _SPOKEN_PATTERNS = [(name, re.compile(pattern, re.I)) for name, patterns in _SPOKEN.items() for pattern in patterns]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #498efa8f
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #98baad55
 _HEDGE = re.compile(
     r"\b(?:unknown|not known|not sure|not certain|unclear|not (?:yet )?(?:been )?(?:determined|established|specified)"
     r"|do not know|don't know|disputed)\b",
@@ -680,7 +725,7 @@ _TAIL = re.compile(
 )
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|became|gained)\b")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #2f730cd2
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #75335904
 _TOWARDS = re.compile(r"(?: to| in| on)(?: the| its) (?:far )?(?:north|south|east|west)\w*(?=$|,| and)", re.I)
 
 
@@ -689,7 +734,7 @@ def _clean_sentence(text: str) -> str:
     text = re.sub(r"^\s*(?:[-\u2022]|\d+[.)])\s+", "", text)
     return re.sub(r"[\s.!]+$", "", " ".join(text.split())).strip("\"' ")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #604bd568
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #0f974568
 def _clean_value(relation: str, value: str) -> str:
     "The value alone: no article of a currency, no subordinate clause."
     value = _TAIL.sub("", f"{value} ").strip(" ,;.\"'")
@@ -697,7 +742,7 @@ def _clean_value(relation: str, value: str) -> str:
         value = re.sub(r"^(?:(?:the|its|called|named|local|national|official|own) )+", "", value, flags=re.I)
     return _TOWARDS.sub("", value) if relation == "neighbor" else value
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #68354a99
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #b0cacbb3
 def read_fact(
     text: str,  # one sentence
     topic: str = "",  # what "it" stands for
@@ -727,7 +772,7 @@ def read_fact(
                 return StatedValue(m["n"].strip(" ,"), relation, value)
     return None
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #364834b1
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #722f43aa
 _WATER = re.compile(r"\b(?:ocean|sea|gulf|lake|strait|bay|channel|river)\b", re.I)
 _KNOWN_CONTINENTS = {"africa", "asia", "europe", "oceania", "australia", "australia and oceania", "north america",
                      "south america", "central america", "caribbean", "middle east", "antarctica",
@@ -746,20 +791,20 @@ def _is_value(relation: str, value: str) -> bool:
         return bool(re.search(r"\b\d{3,4}\b", value)) and len(re.findall(r"\b\d{3,4}\b", value)) == 1
     return True
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #c69b223e
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #be253fbe
 def _parts(value: str) -> list[str]:
     "The members of a list."
     return [part.strip() for part in re.split(r",? and (?:the )?|,? or |, |/", value) if part.strip()]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #cffc05d1
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #b66a25d0
 def _resolved(book: Book, relation: str, value: str) -> str:
     "The name of a neighbour as the book has it."
-    if relation != "neighbor":
+    if relation not in ("neighbor", "export partner"):
         return value
     neighbour = book.find(value)
     return neighbour.phrase if neighbour else value
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #428178cc
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #e5831a2c
 def fact_label(
     book: Book,
     fact: StatedValue,
@@ -776,7 +821,7 @@ def fact_label(
     parts = _parts(fact.value)
     return len(parts) > 1 and all(accepts(fact.relation, _resolved(book, fact.relation, p), answers) for p in parts)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #190a2b4f
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #3aa4ffc9
 def book_label(
     book: Book,
     text: str,  # one claim
@@ -790,7 +835,7 @@ def book_label(
     known = [label for label in labels if label is not None]
     return all(known) if known else None
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #b25f84b8
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #ed116c13
 _CAP = r"(?P<v>(?:the )?[A-Z][\w'\u2019.-]*(?:(?: | de | da | la | al | of )[A-Z][\w'\u2019.-]*){0,4})"
 _LIST = r"(?P<v>(?:the )?[A-Z][\w'\u2019-]*(?:(?:,? and |, | )(?:the )?[A-Z][\w'\u2019-]*)*)"
 _IN_PROSE = {
@@ -811,7 +856,7 @@ _IN_PROSE = {
     "highest point": (rf"\bhighest (?:point|peak|mountain)(?: [\w ]{{0,30}}?)?,? (?:is|being) {_CAP}",),
 }
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #93045c78
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #2b64fe45
 _PROSE_PATTERNS = [(name, re.compile(pattern)) for name, patterns in _IN_PROSE.items() for pattern in patterns]
 
 
@@ -831,7 +876,7 @@ def find_facts(
                 facts[relation] = StatedValue(topic, relation, value)
     return list(facts.values())
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #57fab630
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #c96c8e9b
 _BY_HAND = {
     "capital": CAPITALS,
     "continent": CONTINENTS,
@@ -845,13 +890,13 @@ _BY_HAND = {
 def _distinct(relation: FactRelation, answers: tuple[str, ...]) -> int:
     return len({relation.key(answer) for answer in answers})
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #1cf67c8f
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #5f6bb0ca
 def fact_counts(
     book: Book,
 ) -> list[dict[str, str | int]]:  # a row for each relation
     "How many countries have an answer, several, none, or one that was read by a person."
     rows = []
-    for relation in FACTS:
+    for relation in FACT_BY_NAME.values():
         answers = [answers_of(book, country, relation.name) for country in book.countries]
         rows.append(
             {
