@@ -1396,6 +1396,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'fence_nb/domains/services.py'),
                                            'fence_nb.domains.services.ask_options': ( 'domains/services.html#ask_options',
                                                                                       'fence_nb/domains/services.py'),
+                                           'fence_nb.domains.services.evaluator_prompts': ( 'domains/services.html#evaluator_prompts',
+                                                                                            'fence_nb/domains/services.py'),
                                            'fence_nb.domains.services.judge_options': ( 'domains/services.html#judge_options',
                                                                                         'fence_nb/domains/services.py'),
                                            'fence_nb.domains.services.model_prices': ( 'domains/services.html#model_prices',

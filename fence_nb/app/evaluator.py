@@ -44,7 +44,7 @@ from ..core.work import chunk_work
 from ..corpora.registry import SOURCES
 from ..corpora.splits import split_groups
 from ..domains.domain import open_domain
-from ..domains.services import ask_options, judge_options, prompts_of
+from ..domains.services import ask_options, evaluator_prompts, judge_options, prompts_of
 from ..evidence.tools import Toolbox
 from ..judging.cross_encoder import CrossEncoderJudge, load_reading, logistic, save_reading, train_cross_encoder
 from ..judging.judges import open_judge
@@ -166,7 +166,7 @@ def train_evaluator(
         seed=p.seed,
         **training_options(p),
     )
-    return train_sft(base, evaluator_sft_rows(variant_rows(rows, variant), prompts_of(p)), out, args)
+    return train_sft(base, evaluator_sft_rows(variant_rows(rows, variant), evaluator_prompts(p)), out, args)
 
 # %% ../../nbs/app/02_evaluator.ipynb #9f7b2cc7
 def card_values(

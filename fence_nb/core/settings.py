@@ -100,6 +100,7 @@ class Profile(BaseModel):
     stages: TextList  # run notebooks, such as r1..r3; empty: all
     studies: TextList  # study notebooks over the seeds, such as s1..s4; empty: none
     prompts: Literal["full", "terse", "short"]
+    judge_examples: bool  # a trained evaluator is shown the worked examples, too
     language: str  # of the prompts: en | de | fr | es | zh
     constrained: bool  # replies are held to their form, and a label is chosen where none was written
     processor: Literal["exact", "fast"]  # how models on this machine work without a GPU

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['TOOL_KINDS', 'CONNECTIONS', 'open_calls', 'model_prices', 'open_search', 'open_tool', 'open_tools', 'Connections',
-           'open_model', 'prompts_of', 'ask_options', 'judge_options', 'open_evaluator', 'Requirement', 'try_opening',
-           'model_requirement']
+           'open_model', 'prompts_of', 'evaluator_prompts', 'ask_options', 'judge_options', 'open_evaluator',
+           'Requirement', 'try_opening', 'model_requirement']
 
 # %% ../../nbs/domains/07_services.ipynb #0245dff7
 import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -152,6 +152,16 @@ def prompts_of(
     return prompt_set(p.prompts, p.language)
 
 
+def evaluator_prompts(
+    p: Profile,
+) -> Prompts:
+    "The wording for an evaluator that is trained: it may do without worked examples of judging."
+    prompts = prompts_of(p)
+    if p.judge_examples:
+        return prompts
+    return replace(prompts, examples=tuple(e for e in prompts.examples if e.question != "judge"))
+
+
 def ask_options(
     p: Profile,
 ) -> AskOptions:
@@ -174,7 +184,7 @@ def judge_options(
 ) -> JudgeOptions:
     "How a profile asks its judges. One behind an address is asked through the run's calls."
     return JudgeOptions(
-        prompts_of(p),
+        evaluator_prompts(p),
         p.critique_tokens,
         with_probs=probs,
         forced=p.constrained,

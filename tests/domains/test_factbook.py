@@ -13,9 +13,10 @@ from fence_nb.domains.factbook.book import read_book
 from fence_nb.domains.factbook.factbook import book_splits
 from fence_nb.domains.factbook.facts import FACTS, answers_of, book_label, fact_sentence, read_fact
 from fence_nb.domains.factbook.judgments import book_teacher, judged_facts
+from fence_nb.domains.services import evaluator_prompts, judge_options
 from fence_nb.judging.assess import fetch_evidence
 from fence_nb.judging.claims import split_responses
-from fence_nb.judging.prompts import judge_prompt, parse_verdict, prompt_set
+from fence_nb.judging.prompts import ask_about, judge_prompt, parse_verdict, prompt_set
 
 BOOK = read_book()
 TRUTH = {
@@ -159,3 +160,11 @@ def test_the_field_of_a_wrong_claim_is_found_too(domain, tmp_path):
 def test_a_parameter_of_the_wrong_kind_is_named():
     with pytest.raises(InputError, match="form"):
         open_domain(load_profile("factbook", {"form": "poem"}))
+
+
+def test_a_trained_evaluator_is_asked_without_worked_examples(domain):
+    shown = load_profile("factbook", {"judge_examples": "yes"})
+    assert len(judge_prompt(evaluator_prompts(shown), "A claim.", [])) == 7
+    assert len(judge_prompt(evaluator_prompts(domain.p), "A claim.", [])) == 1
+    assert judge_options(domain.p).prompts == evaluator_prompts(domain.p)
+    assert len(ask_about(evaluator_prompts(domain.p), "factual", claim="A claim.")) == 7
