@@ -8,7 +8,7 @@ __all__ = ['CAPITALS', 'CONTINENTS', 'OFFICIAL_LANGUAGES', 'LANGUAGE_SPELLINGS',
            'accepts', 'fact_sentence', 'StatedValue', 'read_fact', 'fact_label', 'book_label', 'find_facts',
            'fact_counts']
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #cd964a30
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #9b95dd73
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ...evidence.kb import title_key
 from .book import Book, Country, fold_name
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #7160b71e
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #ea19c6a1
 CAPITALS = {
     "bm": ("Rangoon", "Yangon", "Nay Pyi Taw", "Naypyidaw"),
     "ch": ("Beijing", "Peking"),
@@ -31,7 +31,7 @@ CAPITALS = {
     "us": ("Washington, D.C.", "Washington DC", "Washington"),
 }  # where the field is prose, or lacks a spelling that people use
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #c4d5793b
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #e7d9cf70
 _ROLE = re.compile(r"capital|seat|located|^on |^base|^city$|administ", re.I)
 
 
@@ -51,7 +51,7 @@ def _capital_key(value: str) -> str:
     key = fold_name(re.sub(r"^(?:the )?(?:city|town|village) of |\.", "", value, flags=re.I))
     return re.sub(r" city$", "", key)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #02fd75e0
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #c2733fda
 _REGIONS = {
     "Africa": ("Africa",),
     "Asia": ("Asia",),
@@ -63,7 +63,7 @@ _REGIONS = {
     "Middle East": ("Asia", "Middle East"),
 }  # words of the book -> right answers
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #87a76700
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #804bb4b0
 CONTINENTS = {
     "aj": ("Asia", "Europe"),
     "am": ("Asia", "Europe", "Middle East"),
@@ -78,7 +78,7 @@ CONTINENTS = {
     "up": ("Europe",),
 }  # what the field on location says about countries between two continents
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #297cabce
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #353d199b
 _DIRECTION = re.compile(
     r"^(?:(?:the )?(?:far|northern|southern|eastern|western|central|north|south|east|west|mid|middle|interior"
     r"|northeastern|northwestern|southeastern|southwestern|southeast|southwest|northeast|northwest|sub saharan)"
@@ -107,7 +107,7 @@ def _continent_key(value: str) -> str:
     key = key.removesuffix(" region").removesuffix(" continent")
     return _DIRECTION.sub("", key).removeprefix("the ")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #ce4a567a
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #54068be1
 OFFICIAL_LANGUAGES = {
     "af": ("Dari", "Pashto"),
     "ch": ("Mandarin", "Standard Chinese"),
@@ -128,7 +128,7 @@ OFFICIAL_LANGUAGES = {
     "tt": ("Tetun", "Portuguese"),
 }  # read in a note of the field, or in prose
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #04e77ea5
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #f621f7b0
 LANGUAGE_SPELLINGS = (
     "chinese mandarin putonghua|mandarin chinese|standard chinese|standard mandarin|standard chinese or mandarin",
     "persian farsi dari|persian farsi|afghan persian",
@@ -172,7 +172,7 @@ LANGUAGE_SPELLINGS = (
     "kirundi rundi",
 )  # one language each; a bar parts names of several words
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #11300328
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #d1078ece
 _MARK = "\u2022"
 _LANGUAGE_BY_SPELLING: dict[str, str] = {}
 for _line in LANGUAGE_SPELLINGS:
@@ -180,7 +180,7 @@ for _line in LANGUAGE_SPELLINGS:
     for _spelling in (*_first_part.split(), *_parts):
         _LANGUAGE_BY_SPELLING[_spelling] = _line
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #30094bf0
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #23ce2ab4
 def _marked(text: str) -> str:
     "The field without brackets, and a mark behind each language that one of them calls official."
     while m := re.search(r"\(([^()]*)\)", text):
@@ -194,7 +194,7 @@ def _marked(text: str) -> str:
         text = text[: m.start()] + replacement + text[m.end() :]
     return text
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #7194eb68
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #82ab4f45
 def _language_names(piece: str) -> list[str]:
     "The language of a part of the field, in each of its spellings."
     name = re.sub(rf"[\d<~{_MARK}].*|\bonly\b|\bother\b.*", "", piece)
@@ -219,7 +219,7 @@ def _language_key(value: str) -> str:
     key = fold_name(value).removesuffix(" language").removesuffix(" only")
     return _LANGUAGE_BY_SPELLING.get(key, key)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #975d6939
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #8c639f82
 _CURRENCY_FIELD = "Economy/Exchange rates"
 CURRENCIES = {
     "ax": ("euro",),
@@ -243,7 +243,7 @@ CURRENCIES = {
     "we": ("new Israeli shekel", "Israeli new shekel", "Israeli shekel"),
 }  # where the field is prose, or names two
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #1049752e
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #b334cab5
 _SINGULAR = {
     "leke": "lek", "leva": "lev", "lei": "leu", "zlotych": "zloty", "koruny": "koruna", "kroner": "krone",
     "kronor": "krona", "kronur": "krona", "maloti": "loti", "emalangeni": "lilangeni", "meticais": "metical",
@@ -259,7 +259,7 @@ _UNIT_SPELLINGS = {
 }  # fmt: skip
 _CROWNS = ("krone", "krona", "koruna")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #f7d48b48
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #a522db87
 def _singular(unit: str) -> str:
     return _SINGULAR.get(unit, unit.removesuffix("s") if len(unit) > 3 else unit)
 
@@ -270,7 +270,7 @@ def _adjectives(country: Country) -> list[str]:
     adjectives = [re.sub(r"\(.*?\)", "", part).strip() for part in re.split(r"[,;]| or ", text)]
     return [adjective for adjective in (*adjectives, country.name) if adjective and adjective != "none"]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #7f65c57b
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #4b4436d8
 def _currencies(book: Book, country: Country) -> tuple[str, ...]:
     text = country.fields.get(f"{_CURRENCY_FIELD}/Currency") or country.fields.get(_CURRENCY_FIELD, "")
     m = re.match(r"([^\d()]+?)(?: \(([A-Z/]+)\))?(?: per US dollar|$)", text)
@@ -302,7 +302,7 @@ def _currency_key(value: str) -> str:
     unit = _singular(unit)
     return " ".join([*qualifier, _UNIT_SPELLINGS.get(unit, unit)])
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #5aeed11f
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #80202f84
 NO_NEIGHBOUR = "no other country"
 _BORDERS = "Geography/Land boundaries"
 
@@ -323,7 +323,7 @@ def _neighbours(book: Book, country: Country) -> tuple[str, ...]:
     countries = [(name, book.find(name)) for name in answers]
     return tuple(dict.fromkeys(found.phrase if found else name for name, found in countries))
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #8ca07039
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #584f9114
 NOT_INDEPENDENT = "not independent"
 INDEPENDENCE = {"gm": ("1871", "1949", "1990")}  # a history in prose
 
@@ -345,7 +345,7 @@ def _year_key(value: str) -> str:
     years = re.findall(r"\b\d{3,4}\b", value)
     return years[-1] if years else fold_name(value)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #a4e600b5
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #89307c3d
 _EVERYDAY = {
     "oil": "petroleum", "crude oil": "crude petroleum", "petroleum product": "refined petroleum", "clothing": "garment",
     "petroleum products": "refined petroleum", "oil product": "refined petroleum", "gasoline": "refined petroleum",
@@ -361,7 +361,7 @@ _EVERYDAY = {
     "crude": "crude petroleum", "steel": "iron", "iron and steel": "iron", "auto part": "vehicle part",
 }  # fmt: skip
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #d4717241
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #ceebe7a2
 _KINDS = {
     "seafood": ("fish", "shellfish", "crustacean"),
     "textile": ("garment", "fabric", "textile", "cotton fabric"),
@@ -376,7 +376,7 @@ _KINDS = {
 }  # words for several commodities
 _FILLER = set("of and the other product good export commodity its various mainly such as".split())
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #0291921a
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #ccee3f07
 def _items(text: str) -> tuple[str, ...]:
     "The members of a field that is a list."
     text = re.split(r"\bnote\b", re.sub(r"\([^()]*\)|\d+%", "", text))[0]
@@ -386,7 +386,7 @@ def _items(text: str) -> tuple[str, ...]:
 def _exports(book: Book, country: Country) -> tuple[str, ...]:
     return _items(country.fields.get("Economy/Exports - commodities", ""))
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #d5e9cfb4
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #12b801df
 def _commodity_key(value: str) -> str:
     key = " ".join(_one(word) for word in re.findall(r"[a-z]+", title_key(value).replace("/", " ")))
     return _EVERYDAY.get(key, key)
@@ -411,7 +411,7 @@ def _is_commodity(value: str, answer: str) -> bool:
         return False
     return value_words <= answer_words
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #b8624cee
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #4289ebd7
 PEAKS = {
     "cm": ("Mount Cameroon", "Fako"),
     "cg": ("Margherita Peak", "Mount Stanley", "Pic Marguerite"),
@@ -442,7 +442,7 @@ PEAKS = {
     "nl": ("Mount Scenery", "Vaalserberg"),
 }  # where the field is prose, or lacks a name that people use
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #33630aaf
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #3f683d08
 _PEAK_WORDS = re.compile(
     r"\b(?:mount|mountain|mt|mont|monte|mountains|monts|pico|pic|pik|peak|cerro|gora|jebel|jabal|kuh e|volcan|volcano"
     r"|nevado|hora|maja e|mauna|hill|hills|range|morne|gunung|puncak|mta|foho|bukit|ridge|mountain range|summit"
@@ -470,7 +470,7 @@ def _peak_key(value: str) -> str:
     key = fold_name(re.sub(r"\(.*?\)|,? (?:at )?[\d,.]+ ?(?:m|ft|feet|metres|meters)\b.*", "", value))
     return " ".join(_PEAK_WORDS.sub(" ", key).split()) or key
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #a3b3e82a
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #e9ef8e39
 @dataclass(frozen=True)
 class FactRelation:
     "One attribute of a country."
@@ -484,7 +484,7 @@ class FactRelation:
     none_wording: str = ""  # how that is said
     is_same: Callable[[str, str], bool] | None = None  # whether a value is an answer; None: by the keys of both
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #23757bbf
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #d9d21a80
 FACTS = (
     FactRelation(
         "capital",
@@ -556,7 +556,7 @@ FACTS = (
     ),
 )
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #a2820f29
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #693b83a9
 def _of_list(path: str) -> Callable[[Book, Country], tuple[str, ...]]:
     "What reads a field that lists commodities."
     return lambda book, country: _items(country.fields.get(path, ""))
@@ -588,7 +588,7 @@ ECONOMY = (
 SHEETS = {"facts": FACTS, "economy": ECONOMY}  # name of a sheet -> what it is about
 FACT_BY_NAME = {relation.name: relation for relation in (*FACTS, *ECONOMY)}
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #0ffa70f7
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #3f738402
 @lru_cache(maxsize=4096)
 def answers_of(
     book: Book,
@@ -610,7 +610,7 @@ def accepts(
         return any(fact.is_same(value, answer) for answer in answers)
     return fact.key(value) in {fact.key(answer) for answer in answers}
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #efe3666e
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #88c3e263
 def fact_sentence(
     country: Country,
     relation: str,  # its name
@@ -626,7 +626,7 @@ def fact_sentence(
     text = re.sub(r"\bthe the\b", "the", text).replace("..", ".")
     return text[0].upper() + text[1:]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #cb1bf256
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #e733ecfc
 class StatedValue(NamedTuple):
     "What a sentence says about a country."
 
@@ -639,12 +639,13 @@ _N = r"(?:the )?(?P<n>.+?)"
 _V = r"(?P<v>.+?)"
 _IS = r"(?:is|was|are|remains|would be)(?: (?:called|named|known as|considered to be))?"
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #f48e7c0b
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #a35e72e8
 _SPOKEN = {
     "capital": (
         rf"the (?:\w+ )?capital(?: city| town)?(?: and largest city)? of {_N},? {_IS} {_V}",
         rf"{_N}(?:'s|') (?:\w+ )?capital(?: city)?(?: and largest city)? {_IS} {_V}",
         rf"{_V},? {_IS} the (?:\w+ )?capital(?: city)?(?: and (?:the )?largest city)? of {_N}",
+        rf"{_V} {_IS} {_N}(?:'s|') capital(?: city)?",
         rf"{_N} has its capital (?:in|at) {_V}",
         rf"{_N} has {_V} as its capital",
     ),
@@ -707,10 +708,10 @@ _SPOKEN = {
     ),
 }
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #9115eecb
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #b8216c05
 _SPOKEN_PATTERNS = [(name, re.compile(pattern, re.I)) for name, patterns in _SPOKEN.items() for pattern in patterns]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #98baad55
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #3475c3c4
 _HEDGE = re.compile(
     r"\b(?:unknown|not known|not sure|not certain|unclear|not (?:yet )?(?:been )?(?:determined|established|specified)"
     r"|do not know|don't know|disputed)\b",
@@ -725,24 +726,27 @@ _TAIL = re.compile(
 )
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|became|gained)\b")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #75335904
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #3b43e086
 _TOWARDS = re.compile(r"(?: to| in| on)(?: the| its) (?:far )?(?:north|south|east|west)\w*(?=$|,| and)", re.I)
 
 
 def _clean_sentence(text: str) -> str:
     text = text.replace("\u2019", "'").replace("\u2018", "'").replace("*", "").replace("_", "")
     text = re.sub(r"^\s*(?:[-\u2022]|\d+[.)])\s+", "", text)
+    text = re.sub(r", (?:officially|formally|also known as|formerly)\b[^,]*, ", " ", text)
     return re.sub(r"[\s.!]+$", "", " ".join(text.split())).strip("\"' ")
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #0f974568
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #8aced158
 def _clean_value(relation: str, value: str) -> str:
     "The value alone: no article of a currency, no subordinate clause."
+    if relation == "neighbor":  # in a list, articles and directions stand between the names
+        value = re.sub(r"(,|and) the ", r"\1 ", _TOWARDS.sub("", value))
     value = _TAIL.sub("", f"{value} ").strip(" ,;.\"'")
     if relation in ("currency", "main export", "continent", "neighbor"):
         value = re.sub(r"^(?:(?:the|its|called|named|local|national|official|own) )+", "", value, flags=re.I)
-    return _TOWARDS.sub("", value) if relation == "neighbor" else value
+    return value
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #b0cacbb3
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #41666f56
 def read_fact(
     text: str,  # one sentence
     topic: str = "",  # what "it" stands for
@@ -772,7 +776,7 @@ def read_fact(
                 return StatedValue(m["n"].strip(" ,"), relation, value)
     return None
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #722f43aa
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #1bb90b5d
 _WATER = re.compile(r"\b(?:ocean|sea|gulf|lake|strait|bay|channel|river)\b", re.I)
 _KNOWN_CONTINENTS = {"africa", "asia", "europe", "oceania", "australia", "australia and oceania", "north america",
                      "south america", "central america", "caribbean", "middle east", "antarctica",
@@ -781,7 +785,11 @@ _KNOWN_CONTINENTS = {"africa", "asia", "europe", "oceania", "australia", "austra
 
 def _is_value(relation: str, value: str) -> bool:
     "Whether a value is of the kind that the relation asks for, so that it can be right or wrong."
-    if len(value.split()) > 8 or _VERB.search(value) or value.lower().startswith(("not ", "no ")):
+    if (
+        len(value.split()) > (30 if relation == "neighbor" else 8)
+        or _VERB.search(value)
+        or value.lower().startswith(("not ", "no "))
+    ):
         return False
     if relation == "continent":
         return all(_continent_key(part) in _KNOWN_CONTINENTS for part in _parts(value))
@@ -791,12 +799,12 @@ def _is_value(relation: str, value: str) -> bool:
         return bool(re.search(r"\b\d{3,4}\b", value)) and len(re.findall(r"\b\d{3,4}\b", value)) == 1
     return True
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #be253fbe
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #2f78cc38
 def _parts(value: str) -> list[str]:
     "The members of a list."
     return [part.strip() for part in re.split(r",? and (?:the )?|,? or |, |/", value) if part.strip()]
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #b66a25d0
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #d9439007
 def _resolved(book: Book, relation: str, value: str) -> str:
     "The name of a neighbour as the book has it."
     if relation not in ("neighbor", "export partner"):
@@ -804,7 +812,7 @@ def _resolved(book: Book, relation: str, value: str) -> str:
     neighbour = book.find(value)
     return neighbour.phrase if neighbour else value
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #e5831a2c
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #de934573
 def fact_label(
     book: Book,
     fact: StatedValue,
@@ -821,7 +829,7 @@ def fact_label(
     parts = _parts(fact.value)
     return len(parts) > 1 and all(accepts(fact.relation, _resolved(book, fact.relation, p), answers) for p in parts)
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #3aa4ffc9
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #d1398874
 def book_label(
     book: Book,
     text: str,  # one claim
@@ -835,7 +843,7 @@ def book_label(
     known = [label for label in labels if label is not None]
     return all(known) if known else None
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #ed116c13
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #c66e73fe
 _CAP = r"(?P<v>(?:the )?[A-Z][\w'\u2019.-]*(?:(?: | de | da | la | al | of )[A-Z][\w'\u2019.-]*){0,4})"
 _LIST = r"(?P<v>(?:the )?[A-Z][\w'\u2019-]*(?:(?:,? and |, | )(?:the )?[A-Z][\w'\u2019-]*)*)"
 _IN_PROSE = {
@@ -856,7 +864,7 @@ _IN_PROSE = {
     "highest point": (rf"\bhighest (?:point|peak|mountain)(?: [\w ]{{0,30}}?)?,? (?:is|being) {_CAP}",),
 }
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #2b64fe45
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #da03ef40
 _PROSE_PATTERNS = [(name, re.compile(pattern)) for name, patterns in _IN_PROSE.items() for pattern in patterns]
 
 
@@ -876,7 +884,7 @@ def find_facts(
                 facts[relation] = StatedValue(topic, relation, value)
     return list(facts.values())
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #c96c8e9b
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #fa19c0e3
 _BY_HAND = {
     "capital": CAPITALS,
     "continent": CONTINENTS,
@@ -890,7 +898,7 @@ _BY_HAND = {
 def _distinct(relation: FactRelation, answers: tuple[str, ...]) -> int:
     return len({relation.key(answer) for answer in answers})
 
-# %% ../../../nbs/domains/factbook/01_facts.ipynb #5f6bb0ca
+# %% ../../../nbs/domains/factbook/01_facts.ipynb #2902a2f1
 def fact_counts(
     book: Book,
 ) -> list[dict[str, str | int]]:  # a row for each relation
