@@ -192,8 +192,8 @@ def evaluator_cards(
 
 # %% ../../nbs/app/02_evaluator.ipynb #96011903
 HOW_ROWS_WERE_MADE = (
-    "Claims that people judged on documents, split by document. To the training claims a larger model wrote critiques, "
-    "and tools found further documents; both were kept only where the label that follows is the human's. "
+    "To the training claims a larger model wrote critiques, and tools found further documents; both were kept only "
+    "where the label that follows is the claim's own. "
 )
 TWO_WAY_NOTES = {
     "unverified": (
@@ -215,11 +215,12 @@ def rows_card(
     "A card beside the evaluator's data, with the licence of every set in it."
     corpora = dict.fromkeys(example.corpus for example in train + test)
     licences = {name: SOURCES[name].licence if name in SOURCES else "this package's" for name in corpora}
+    domain = open_domain(stage.p)
     values = {
-        "title": "Human-judged claims, augmented",
+        "title": domain.claims_title,
         "profile": stage.p.name,
         "seed": stage.p.seed,
-        "how": HOW_ROWS_WERE_MADE + TWO_WAY_NOTES[stage.p.two_way],
+        "how": domain.claims_origin + HOW_ROWS_WERE_MADE + TWO_WAY_NOTES[stage.p.two_way],
     }
     kinds = {"evaluator_rows.jsonl": EvaluatorRow, "train.jsonl": JudgedClaim, "test.jsonl": JudgedClaim}
     return data_card(stage.path("."), kinds, values, licences)

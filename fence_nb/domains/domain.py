@@ -105,6 +105,8 @@ class Domain(Protocol):
     group_order: Sequence[str]  # popularity groups, most popular first; empty: not known
     topics: Sequence[str]  # what a claim can be about, in the order of tables; empty: not known
     has_teacher: bool  # False: the evaluator learns from labels alone
+    claims_title: str  # of the judged claims' data card
+    claims_origin: str  # who judged them, and how they are split; sentences for the card
 
     def base_model(self, folder: Path) -> BaseModelRef:
         "The chat model to start from: given, named, or written into the folder."
@@ -142,6 +144,8 @@ class PlainDomain:
     licence = ""
     group_order: Sequence[str] = ()
     topics: Sequence[str] = ()
+    claims_title = "Human-judged claims, augmented"
+    claims_origin = "Claims that people judged on documents, split by document. "
 
     def __init__(self, p: Profile):
         self.p = p

@@ -6,7 +6,7 @@
 __all__ = ['LEAST_FACTS', 'FactbookOptions', 'asked_about', 'book_splits', 'fact_sheet', 'sheet_question', 'prose_question',
            'BookScorer', 'FactbookDomain']
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #addb7be9
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #60f39dea
 import json
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -32,7 +32,7 @@ from .book import Book, Country, clip_words, fold_name, paragraphs, read_book
 from .facts import FACTS, SHEETS, answers_of, book_label, fact_sentence, find_facts, read_fact
 from .judgments import book_teacher, judged_facts
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #5c1e55ff
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #411d4060
 class FactbookOptions(BaseModel):
     "The parameters that only this domain has."
 
@@ -48,7 +48,7 @@ class FactbookOptions(BaseModel):
     blind: UnitFloat  # share of questions that the scripted teacher always misreads
     slips: UnitFloat  # chance that one of its samples is wrong
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #db9b6db2
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #387bfdd9
 _DOZENS = (
     ("base", *["evaluator"] * 3, "evaluator_test", *["preferences"] * 3, "development", *["test"] * 3),
     (*["evaluator"] * 2, "evaluator_test", *["preferences"] * 5, "development", *["test"] * 3),
@@ -81,7 +81,7 @@ def book_splits(
         splits[dozen[rank % 12]].append(country)
     return splits
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #930f4323
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #e4ffab77
 def fact_sheet(
     book: Book,
     country: Country,
@@ -122,7 +122,7 @@ def prose_question(
     "What a generator is asked for free prose."
     return f"Tell me about {country.phrase} in five sentences."
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #c8c9da4c
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #c41e6cec
 class BookScorer(LookupScorer):
     "Labels claims from the book. A claim may lean on the country that its answer is about."
 
@@ -142,7 +142,7 @@ class BookScorer(LookupScorer):
         unread = {failure.item_id for failure in failures if failure.stage == "score"}
         return [claim for claim in claims if claim.id not in unread], judgments, failures
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #c53a9527
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #29fadab1
 def _snippets(book: Book) -> list[Document]:
     "What the search finds: every paragraph of every page, cut short."
     snippets = []
@@ -167,7 +167,7 @@ def _other_names(book: Book) -> dict[str, str]:
 def _popularity(country: Country, kind: str) -> float:
     return float(getattr(country, kind) or 0)
 
-# %% ../../../nbs/domains/factbook/03_factbook.ipynb #e651859c
+# %% ../../../nbs/domains/factbook/03_factbook.ipynb #af0bd4fb
 class FactbookDomain(PlainDomain):
     "Countries of the World Factbook: the whole method with a model that others trained."
 
@@ -175,6 +175,11 @@ class FactbookDomain(PlainDomain):
     offline = True
     licence = "apache-2.0"
     group_order = POPULARITY
+    claims_title = "Synthetic claims about countries, augmented"
+    claims_origin = (
+        "Synthetic claims: built from the fields of the World Factbook, true, with another country's value, or without "
+        "the field beside them. Training and test share no country. "
+    )
 
     def __init__(self, p: Profile):
         super().__init__(p)
