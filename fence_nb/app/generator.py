@@ -6,11 +6,13 @@
 __all__ = ['sample_responses', 'policies', 'preference_records', 'self_records', 'training_sets', 'preference_metrics',
            'generator_args', 'train_arm', 'train_generators', 'generator_cards', 'preferences_card', 'beside_the_sets',
            'test_generator', 'assessor_of', 'final_scorer', 'AnswerLabels', 'response_labels', 'answer_rows',
-           'generator_metrics', 'arm_results', 'popularity_series', 'truthful_answers', 'truthfulqa_metrics']
+           'write_topics', 'shown_critiques', 'generator_metrics', 'arm_results', 'popularity_series',
+           'truthful_answers', 'truthfulqa_metrics']
 
 # %% ../../nbs/app/03_generator.ipynb #e5c961a9
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
@@ -40,7 +42,7 @@ from fence_nb.fence.recipes import (
 )
 
 from ..core.settings import Profile
-from ..core.store import chunks, read_records, records_of_kind, run_resumable
+from ..core.store import chunks, read_records, records_of_kind, run_resumable, write_json
 from ..core.work import chunk_work
 from ..corpora.prompts import truthfulqa
 from ..domains.domain import GoldScorer, open_domain, open_toolbox
@@ -57,6 +59,7 @@ from ..models.interface import LanguageModel
 from ..models.train import TrainArgs
 from ..models.trainers import TRAINERS
 from ..results.cards import data_card, model_card
+from ..results.changes.before_after import StageAnswers, TopicFacts, choose_sheets
 from ..results.scores import choice_figures, facts_by_group, facts_summary, shortened_answers, truth_figures
 from .evaluator import base_path, card_values, training_options
 from .runs import Stage
@@ -426,6 +429,49 @@ def answer_rows(
         text = "".join("?" if mark is None else str(int(mark)) for mark in marks)
         rows.append([response.prompt_id, text, topics, hedged])
     return rows
+
+# %% ../../nbs/app/03_generator.ipynb #ab02317d
+def write_topics(
+    stage: Stage,  # r6
+) -> Path | None:  # None: the domain knows nothing beside the questions
+    "Where the topics lie, and other measures of their popularity, for the report."
+    domain = open_domain(stage.p)
+    facts = TopicFacts(domain.places(), domain.proxies())
+    if facts == TopicFacts():
+        return None
+    write_json(stage.path("topics.json"), asdict(facts))
+    return stage.path("topics.json")
+
+# %% ../../nbs/app/03_generator.ipynb #80e523b8
+def _answers_shown(stage: Stage, runs: dict[str, dict[float, list[Record]]]) -> list[Response]:
+    "The answers of base and the main arm that the report shows side by side."
+    first = stage.p.eval_temperatures[0]
+    shown = [arm for arm in (BASE_ARM, main_arm(runs)) if arm in runs]
+    responses = [r for arm in shown for r in records_of_kind(runs[arm][first], Response)]
+    questions = open_domain(stage.p).questions("test")
+    prompts = choose_sheets(StageAnswers({Prompt: questions, Response: responses}, dict.fromkeys(shown, [])))
+    by_place = {(r.generator, r.prompt_id): r for r in reversed(responses)}
+    return [by_place[arm, prompt] for prompt in prompts for arm in shown]
+
+
+def shown_critiques(
+    stage: Stage,  # r6
+    runs: dict[str, dict[float, list[Record]]],  # of `arm_results`
+    scorer: GoldScorer,  # of `final_scorer`
+) -> list[Record]:  # Document, Judgment and Failure records; empty where the scorer is the evaluator itself
+    "What the evaluator says of the answers that the report shows, in `critiques.jsonl`."
+    if isinstance(scorer, Assessor):
+        return []
+    base = base_path(stage.input("r0_base", "base.json"))
+    evaluator = str(stage.input("r2_evaluator", "full"))
+    tools = stage.input("r0_base", "tools")
+
+    def do(responses: list[Response]) -> list[Record]:
+        assess = assessor_of(stage.p, base, evaluator, tools, probs=False, splitter=getattr(scorer, "splitter", None))
+        _, judgments, failures = assess(responses)
+        return [*assess.documents.values(), *judgments, *failures]
+
+    return run_resumable(stage.path("critiques.jsonl"), [_answers_shown(stage, runs)], do, desc="critiques")
 
 # %% ../../nbs/app/03_generator.ipynb #fa1e4332
 def _arm_figures(p: Profile, answers: AnswerLabels, groups_by_prompt: dict[str, str]) -> dict[str, Any]:

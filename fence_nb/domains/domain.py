@@ -45,12 +45,14 @@ class LookupScorer:
         truth: Callable[[str], bool | None],  # text of a claim -> true, false; None: cannot be read
         name: str,  # of the judge, in the records
         options: AskOptions | None = None,  # how the splitter is asked; None: the defaults
+        reason: Callable[[Claim], str] | None = None,  # why a claim has its label, for a reader; None: not told
     ):
         self.splitter = splitter
         self.prompts = prompts
         self.truth = truth
         self.name = name
         self.options = options
+        self.reason = reason
         self.documents: dict[str, Document] = {}
 
     def is_true(self, claim: Claim) -> bool | None:
@@ -67,7 +69,8 @@ class LookupScorer:
                 failures.append(Failure(stage="score", item_id=claim.id, reason="unparsed", detail=claim.text))
             else:
                 label = Label.SUPPORTED if true else Label.CONTRADICTORY
-                judgments.append(Judgment(claim_id=claim.id, label=label, judge=self.name))
+                reason = self.reason(claim) if self.reason else ""
+                judgments.append(Judgment(claim_id=claim.id, label=label, critique=reason, judge=self.name))
         return claims, judgments, failures
 
 # %% ../../nbs/domains/00_domain.ipynb #1b0fbb51
@@ -131,6 +134,12 @@ class Domain(Protocol):
 
     def known_facts(self, model: str) -> list[GroupFacts]:
         "What a model knows, group by group; empty: cannot be told."
+
+    def places(self) -> dict[str, str]:
+        "Where test topics lie: topic -> ISO 3166 code of two letters; empty: they are no places."
+
+    def proxies(self) -> dict[str, dict[str, float]]:
+        "Other measures of popularity than that of the questions: name -> topic -> value; empty: there are none."
 
     def needs(self) -> list[Requirement]:
         "What must be there, for `--dry-run`."
@@ -199,6 +208,14 @@ class PlainDomain:
     def known_facts(self, model: str) -> list[GroupFacts]:
         "Cannot be told."
         return []
+
+    def places(self) -> dict[str, str]:
+        "The topics are no places."
+        return {}
+
+    def proxies(self) -> dict[str, dict[str, float]]:
+        "There are none."
+        return {}
 
     def needs(self) -> list[Requirement]:
         "Nothing."

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LABEL_MARKS', 'REASONS', 'StageRecords', 'PAIRS_RULE', 'Mark', 'worst_label', 'styled', 'label_html', 'legend_html',
            'text_spans', 'response_html', 'judged_response_html', 'JudgedResponse', 'DiffRun', 'diff_runs', 'diff_html',
-           'revision_html', 'with_judgments', 'groups_by_popularity', 'choose_pairs', 'pairs_html', 'Figure',
-           'figure_html', 'pages_html', 'write_page', 'write_index']
+           'revision_html', 'with_judgments', 'groups_by_popularity', 'choose_pairs', 'side_html', 'pairs_html',
+           'Figure', 'figure_html', 'pages_html', 'write_page', 'write_index']
 
 # %% ../../nbs/results/04_html.ipynb #6d0bb9e0
 import base64
@@ -402,29 +402,45 @@ def choose_pairs(
     return taken
 
 # %% ../../nbs/results/04_html.ipynb #ccd53071
-def _side_view(place: str, id: str, text: str, score: float, records: StageRecords) -> dict[str, Any]:
+def _judged_view(judged: JudgedResponse, what: str, place: str) -> dict[str, Any]:
+    "A judged answer that stands beside another one."
+    supported = sum(judgment.label.supported for judgment in judged.judgments.values())
+    noun = "claim" if len(judged.claims) == 1 else "claims"
+    words = f"{supported} of {len(judged.claims)} {noun} supported"
+    view = _response_view(judged.response, judged.claims, judged.judgments, judged.documents, place)
+    return view | {"what": what, "words": words, "known": True, "revision": None}
+
+
+def side_html(
+    judged: JudgedResponse,
+    what: str,  # its heading, such as the name of the arm
+    place: str = "",  # of a response that a page shows twice: keeps its links apart
+) -> str:  # a piece of HTML
+    "One of the answers that stand beside each other; what the judge said of its claims folds out."
+    return _part("side", _judged_view(judged, what, place))
+
+
+def _side_view(what: str, place: str, id: str, text: str, score: float, records: StageRecords) -> dict[str, Any]:
     "One side of a pair. Of a response that is not among the records, only the text is known."
     responses = {response.id: response for response in records.get(Response, [])}
     if id not in responses:
         words = f"score {score:.2f}; its claims are not in these records"
-        return {"words": words, "spans": [_Span(text)] if text else [], "claims": [], "known": False, "revision": None}
+        spans = [_Span(text)] if text else []
+        return {"what": what, "words": words, "spans": spans, "claims": [], "known": False, "revision": None}
     judged = with_judgments(responses[id], records)
     parent = responses.get(judged.response.parent)
-    supported = sum(judgment.label.supported for judgment in judged.judgments.values())
-    noun = "claim" if len(judged.claims) == 1 else "claims"
-    words = f"score {score:.2f}; {supported} of {len(judged.claims)} {noun} supported"
+    view = _judged_view(judged, what, place)
+    view["words"] = f"score {score:.2f}; {view['words']}"
     if judged.response.parent:
-        words += "; a revision"
-    revision = None
+        view["words"] += "; a revision"
     if parent:
         decisions = [
             decision
             for decision in records.get(Revision, [])
             if decision.policy == judged.response.policy and decision.round <= judged.response.round
         ]
-        revision = _revision_view(parent, judged.response, decisions)
-    view = _response_view(judged.response, judged.claims, judged.judgments, judged.documents, place)
-    return view | {"words": words, "known": True, "revision": revision}
+        view["revision"] = _revision_view(parent, judged.response, decisions)
+    return view
 
 # %% ../../nbs/results/04_html.ipynb #f7236e54
 def _pair_view(number: int, pair: Preference, records: StageRecords, groups: dict[str, str]) -> dict[str, Any]:
@@ -434,8 +450,10 @@ def _pair_view(number: int, pair: Preference, records: StageRecords, groups: dic
         "group": groups.get(chosen.prompt_id) if chosen else "",
         "prompt": pair.prompt,
         "margin": f"{pair.chosen_score - pair.rejected_score:.2f}",
-        "chosen": _side_view(f"pair{number}-a-", pair.chosen_id, pair.chosen, pair.chosen_score, records),
-        "rejected": _side_view(f"pair{number}-b-", pair.rejected_id, pair.rejected, pair.rejected_score, records),
+        "chosen": _side_view("Chosen", f"pair{number}-a-", pair.chosen_id, pair.chosen, pair.chosen_score, records),
+        "rejected": _side_view(
+            "Rejected", f"pair{number}-b-", pair.rejected_id, pair.rejected, pair.rejected_score, records
+        ),
     }
 
 

@@ -135,6 +135,7 @@ class Metrics(MetricsPart):
     preferences: dict[str, Any] = {}  # counts of pairs, actions and labels
     generator_training: dict[str, TrainingPart] = {}  # arm or first step -> training
     generator: dict[str, ArmPart] = {}  # arm -> what it writes
+    eval_temperatures: list[float] = []  # the first is that of the figures, the others stand under `at_T`
     truthfulqa: dict[str, dict[str, Any]] = {}  # arm -> `TruthFigures` and `ChoiceFigures`
 
 

@@ -303,17 +303,24 @@ def overlap_table(
     return Table("What training and test sets shared", list(OVERLAP_HEAD), rows, note)
 
 # %% ../../nbs/results/05_paper.ipynb #0cfcb5ba
-def _generator_tables(arms: Mapping[str, FiguresByName], required: bool) -> list[Table]:
+_TEMPERATURES = (1.0, 0.7)  # of runs that do not name theirs
+
+
+def _generator_tables(metrics: Mapping[str, Any], required: bool) -> list[Table]:
+    arms = metrics.get("generator") or {}
     if not arms:
         return [facts_table({})] if required else []
     note = (
         "A sentence that says that something is not known is a hedge and no claim; a refusal declines the request as "
         "a whole."
     )
-    tables = [facts_table(arms), writing_table(arms, "1.0", note)]
-    cooler = {arm: figures["at_0.7"] for arm, figures in arms.items() if figures.get("at_0.7")}
-    if cooler:
-        tables.append(writing_table(cooler, "0.7"))
+    first, *others = metrics.get("eval_temperatures") or _TEMPERATURES
+    tables = [facts_table(arms), writing_table(arms, f"{first:.1f}", note)]
+    for other in others:
+        name = f"at_{other:g}"
+        at_other = {arm: figures[name] for arm, figures in arms.items() if figures.get(name)}
+        if at_other:
+            tables.append(writing_table(at_other, f"{other:.1f}"))
     return tables
 
 
@@ -324,7 +331,7 @@ def results_tables(
     fast_judge = metrics.get("fast_judge")
     variants = {} if fast_judge else metrics.get("evaluator") or {}  # the fast judge has tables of its own
     augment = metrics.get("augment") or {}
-    tables = _generator_tables(metrics.get("generator") or {}, required=not fast_judge)
+    tables = _generator_tables(metrics, required=not fast_judge)
     if variants or not fast_judge:
         tables.append(evaluator_table(variants))
     if by_style := evaluator_styles_table(variants):
@@ -475,15 +482,16 @@ class _Seeds:
 def _arm_seeds_table(seeds: _Seeds, told: str) -> Table:
     head = ["arm", "T", f"facts, %, {told}", "mean", "supported", "claims", "hedges", "refusals, %"]
     rows = []
+    temperatures = (seeds.values("eval_temperatures") or [_TEMPERATURES])[0]
     for arm in seeds.names("generator", ARMS):
-        for temperature, below in (("1.0", ()), ("0.7", ("at_0.7",))):
-            path = ("generator", arm, *below)
+        for place, temperature in enumerate(temperatures):
+            path = ("generator", arm, f"at_{temperature:g}") if place else ("generator", arm)
             if seeds.values(*path):
                 counts = [
                     seeds.mean(*path, f"{name}_per_response", digits=2) for name in ("supported", "claims", "hedges")
                 ]
                 facts = [seeds.each(*path, "facts_pct"), seeds.mean(*path, "facts_pct")]
-                rows.append([arm, temperature, *facts, *counts, seeds.mean(*path, "refusal_pct")])
+                rows.append([arm, f"{temperature:.1f}", *facts, *counts, seeds.mean(*path, "refusal_pct")])
     return Table("", head, rows)
 
 

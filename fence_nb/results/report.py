@@ -59,6 +59,7 @@ from fence_nb.results.paper import (
 from ..core.store import atomic_write, read_records
 from ..fence.augment import FULL_VARIANT, LABEL_VARIANT
 from ..fence.recipes import BASE_ARM, MAIN_RECIPE, main_arm
+from .changes.before_after import BeforeAfter, before_after, read_stage_answers
 from .tables import Table, cell, render, value_ci
 
 # %% ../../nbs/results/06_report.ipynb #895708eb
@@ -364,18 +365,6 @@ def stage_records(
     }
 
 # %% ../../nbs/results/06_report.ipynb #a89ad510
-def _before_after(records: StageRecords) -> list[dict[str, Any]]:
-    "The same prompts answered by base and by the main arm: the most popular and the rarest."
-    answers = {(response.generator, response.prompt_id): response for response in reversed(records[Response])}
-    shown = (BASE_ARM, main_arm(dict.fromkeys(response.generator for response in records[Response])))
-    both = [prompt for prompt in groups_by_popularity(records) if all((arm, prompt) in answers for arm in shown)]
-    views = []
-    for prompt in dict.fromkeys([*both[:1], *both[-1:]]):
-        arms = {arm: _judged_html(with_judgments(answers[arm, prompt], records)) for arm in shown}
-        views.append({"topic": answers[BASE_ARM, prompt].topic or prompt, "arms": arms})
-    return views
-
-
 def _read_metrics(run: Path) -> dict[str, Any]:
     source = run / "metrics.json"
     if not source.is_file():
@@ -392,7 +381,7 @@ def _write(path: Path, text: str) -> None:
 
 # %% ../../nbs/results/06_report.ipynb #55a5ac3c
 def _stage_parts(run: Path) -> dict[str, Any]:
-    "What the report takes from the stages' records."
+    "What the report takes from the records of the stage that makes preferences."
     stage = run / "r4_preferences"
     records = stage_records(stage)
     main = read_records(stage / "sets" / "fence-edit_remove-score_pairs.jsonl", Preference, partial=True)
@@ -401,7 +390,19 @@ def _stage_parts(run: Path) -> dict[str, Any]:
         "pairs": pairs_html(main or records[Preference], records),
         "n_pairs": len(records[Preference]),
         "n_responses": len(records[Response]),
-        "trained": _before_after(stage_records(run / "r6_generator_test")),
+    }
+
+
+def _changed_parts(changed: BeforeAfter) -> dict[str, Any]:
+    "What the report takes from the answers of the test stage."
+    stopped = changed.stopped
+    world = figure_html(changed.world) if isinstance(changed.world, Figure) else ""
+    return {
+        "arm": changed.arm,
+        "trained": changed.sheets,
+        "stopped": {"words": stopped.words, "tables": [t.html() for t in stopped.tables]} if stopped else None,
+        "world": world,
+        "no_world": changed.world if isinstance(changed.world, str) else "",
     }
 
 
@@ -410,6 +411,8 @@ def write_report(
     out: PathLike | None = None,  # the HTML file; None: `report.html` in the run's folder
 ) -> Path:  # the HTML file
     """Write the report of a run, its tables as `results.txt`, `.md` and `.csv`, and its pictures in `figures/`.
+
+    `changes.csv` says what became of each claim of base.
 
     Raises: `InputError` if the folder holds no run, or a file in it cannot be read.
     """
@@ -420,7 +423,9 @@ def write_report(
         )
     metrics = _read_metrics(run)
     path = Path(out) if out else run / "report.html"
-    figures = draw_figures(metrics, run / "figures", training_logs(run))
+    test = run / "r6_generator_test"
+    changed = before_after(run, read_stage_answers(test, stage_records(test)), metrics.get("seed") or 0)
+    figures = draw_figures(metrics, run / "figures", training_logs(run)) + changed.figures
     costs = costs_table(metrics)
     page = render(
         "report.html",
@@ -436,6 +441,7 @@ def write_report(
         pages=pages_html(run),
         costs=costs.html() if costs else "",
         **_stage_parts(run),
+        **_changed_parts(changed),
     )
     _write(run / "results.csv", results_csv(metrics))
     _write(run / "results.md", results_markdown(metrics))

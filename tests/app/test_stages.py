@@ -1,12 +1,14 @@
 "Stages on public data that needs tools, and what the tables make of several sets."
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from fence_nb.core.records import Document, InputError
+from fence_nb.app import generator
+from fence_nb.core.records import Document, InputError, Judgment, Label, Response
 from fence_nb.core.settings import load_profile
-from fence_nb.domains.domain import open_domain
+from fence_nb.domains.domain import LookupScorer, open_domain
 from fence_nb.domains.open import factscore_claims, leave_out_shared
 from fence_nb.evidence.kb import KnowledgeBase, build_kb
 from fence_nb.evidence.tools import Toolbox
@@ -83,3 +85,31 @@ def test_what_each_set_kept_is_a_table():
         t for t in results_tables(metrics | {"augment": {"by_set": rows[:2]}}) if t.title == "Augmentation, set by set"
     ]
     assert "augment.by_set" in results_csv(metrics)
+
+
+def test_the_evaluator_is_asked_about_the_answers_that_the_report_shows(tmp_path, monkeypatch):
+    toy = load_profile("toy")
+    questions = open_domain(toy).questions("test")
+    runs = {arm: {toy.eval_temperatures[0]: []} for arm in ("base", "sft", "fence")}
+    for arm, by_temperature in runs.items():
+        for question in questions:
+            for sample in (0, 1):
+                response = Response(prompt_id=question.id, prompt="?", text="She won.", generator=arm, sample=sample)
+                by_temperature[toy.eval_temperatures[0]].append(response)
+    asked = []
+
+    class Asked:
+        documents = {}
+
+        def __call__(self, responses):
+            asked.extend(responses)
+            return [], [Judgment(claim_id=r.id, label=Label.SUPPORTED) for r in responses], []
+
+    (tmp_path / "base.json").write_text('{"path": "b", "how": "given"}')
+    inputs = {"base.json": tmp_path / "base.json"}
+    stage = SimpleNamespace(p=toy, path=tmp_path.joinpath, input=lambda _, name: inputs.get(name, tmp_path))
+    monkeypatch.setattr(generator, "assessor_of", lambda *args, **options: Asked())
+    judged = generator.shown_critiques(stage, runs, LookupScorer(None, None, {}.get, "the truth"))
+    assert {(r.generator, r.sample) for r in asked} == {("base", 0), ("fence", 0)}
+    assert len(judged) == len(asked) == 2 * min(10, len(questions))
+    assert generator.write_topics(stage) is None and not (tmp_path / "topics.json").exists()

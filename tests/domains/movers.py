@@ -58,3 +58,6 @@ class Movers(PlainDomain):
 
     def claim_topic(self, claim):
         return "home" if "lived in" in claim.text else ""
+
+    def places(self):
+        return dict.fromkeys(list(HOMES)[50:54], "NR")

@@ -63,6 +63,17 @@ def test_its_truth_and_its_topics_reach_the_figures(run):
     assert "base" not in metrics, "nobody knows what its base model knows"
 
 
+def test_the_report_shows_places_and_what_the_evaluator_says_of_the_answers(run):
+    test = run / "r6_generator_test"
+    assert set(json.loads((test / "topics.json").read_text())["places"].values()) == {"NR"}
+    claims = {claim["id"] for claim in records(test / "claims.jsonl")}
+    critiques = [r for r in records(test / "critiques.jsonl") if r["kind"] == "Judgment"]
+    assert critiques and {critique["claim_id"] for critique in critiques} <= claims
+    assert {critique["judge"] for critique in critiques} != {"the register"}
+    page = (run / "report.html").read_text()
+    assert (run / "figures" / "world.png").is_file() and "it agrees on" in page and "stopped saying" in page
+
+
 def test_it_has_none_of_the_miniatures_parameters(monkeypatch):
     monkeypatch.syspath_prepend(HERE)
     domain = open_domain(load_profile("toy", {"domain": "movers:Movers"}))
