@@ -593,7 +593,7 @@ def judges_table(
 
 # %% ../../nbs/results/07_study.ipynb #7526c656
 STUDY_TABLES = (
-    ("generators", "tests", "Generators, at temperature 1.0"),
+    ("generators", "tests", "Generators, at temperature {:.1f}"),
     ("ablation", "ablation_tests", "Ablation"),
     ("objectives", "objective_tests", "Other objectives, other pairs"),
 )  # part of the metrics, its tests, title
@@ -607,6 +607,7 @@ def study_markdown(
     for position, (part, tests, title) in enumerate(STUDY_TABLES):
         if part in metrics:
             note = STUDY_NOTE if position == 0 else ""
+            title = title.format(metrics.get("temperature", 1.0))
             tables.append(arms_table(metrics[part], metrics[tests], title, note).without("each seed", "claims"))
     if "evaluators" in metrics:
         tables.append(evaluators_table(metrics["evaluators"]).without("each seed"))
