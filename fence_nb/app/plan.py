@@ -17,7 +17,7 @@ from ..core.settings import Profile
 from ..domains.domain import open_domain
 from ..domains.services import Requirement, model_prices, model_requirement
 from ..evidence.search import PROVIDERS
-from ..fence.recipes import OBJECTIVES, arms_of
+from ..fence.recipes import GREEDY_ARM, OBJECTIVES, arms_of
 from ..results.tables import Table
 from .evaluator import variants
 from .generator import policies
@@ -169,7 +169,8 @@ def _preference_calls(p: Profile) -> Iterator[CallEstimate]:
     yield CallEstimate("r4", "candidates", "generator", p.n_prompts, read, responses * p.max_new_tokens)
     yield from _assessing_calls(p, "r4", responses)
     for _ in policies(p):
-        yield _short_answers("known or not", int(claims * assumed("wrong")))
+        if p.knowledge == "ask":
+            yield _short_answers("known or not", int(claims * assumed("wrong")))
         yield _rewriting_calls(p, "rewrites and continuations")
         yield from _assessing_calls(p, "r4", responses)
     if any(arm.recipe.judge == "self" for arm in arms_of(p)):
@@ -191,7 +192,8 @@ def _training_calls(p: Profile) -> Iterator[CallEstimate]:
 
 def _test_calls(p: Profile) -> Iterator[CallEstimate]:
     "Stage r6: every arm and the base model answer at every temperature."
-    answers = (len(p.arms) + 1) * len(p.eval_temperatures) * p.n_test_prompts * p.eval_samples
+    samplings = (len(p.arms) + 1) * len(p.eval_temperatures) + (GREEDY_ARM in p.controls)
+    answers = samplings * p.n_test_prompts * p.eval_samples
     read = answers * assumed("question")
     yield CallEstimate("r6", "test responses", "generator", answers, read, answers * p.max_new_tokens)
     yield from _assessing_calls(p, "r6", answers)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['BASELINES', 'RECIPES', 'SFT', 'DPO', 'KTO', 'GRPO', 'OBJECTIVES', 'TARGET_SETTINGS', 'PAIR_SETTINGS', 'BASE_ARM',
-           'SHORTER_ARM', 'SILENT_ARM', 'CONTROL_ARMS', 'MAIN_RECIPE', 'Recipe', 'ArmData', 'needs_nothing',
-           'no_extras', 'writes_nothing', 'Objective', 'evenly_spaced', 'arm_settings', 'Arm', 'arm_of', 'arms_of',
-           'objective_arms', 'main_arm', 'after_rounds', 'arm_data']
+           'GREEDY_ARM', 'SHORTER_ARM', 'SILENT_ARM', 'CONTROL_ARMS', 'MAIN_RECIPE', 'Recipe', 'ArmData',
+           'needs_nothing', 'no_extras', 'writes_nothing', 'Objective', 'evenly_spaced', 'arm_settings', 'Arm',
+           'arm_of', 'arms_of', 'objective_arms', 'main_arm', 'after_rounds', 'arm_data']
 
 # %% ../../nbs/fence/04_recipes.ipynb #63774c91
 from collections.abc import Callable, Iterable, Mapping
@@ -423,9 +423,10 @@ def objective_arms(
 
 # %% ../../nbs/fence/04_recipes.ipynb #5e1a0018
 BASE_ARM = "base"  # the chat model as it comes
+GREEDY_ARM = "greedy"  # the same at temperature 0: what is free must be beaten, too
 SHORTER_ARM = "shorter"  # the base model's answers, cut at random to as few claims as the main arm's
 SILENT_ARM = "silent"  # no answer at all
-CONTROL_ARMS = (BASE_ARM, SHORTER_ARM, SILENT_ARM)
+CONTROL_ARMS = (BASE_ARM, GREEDY_ARM, SHORTER_ARM, SILENT_ARM)
 MAIN_RECIPE = "fence"
 
 

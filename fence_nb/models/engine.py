@@ -452,6 +452,54 @@ def weigh(
         weights_by_option = [self._weigh_text(questions, option, desc) for option in options]
     return [list(weights) for weights in zip(*weights_by_option, strict=True)]
 
+# %% ../../nbs/models/05_engine.ipynb #8200001e
+_TEXTS_AT_ONCE = 32  # the weights of all words at every token of a text take much memory
+
+
+@patch
+def _weigh_own_texts(self: Engine, questions: list[list[int]], texts: list[list[int]], desc: str) -> list[list[float]]:
+    "The same for as many as one pass may weigh."
+    import torch
+
+    weights: list[list[float]] = [[] for _ in questions]
+
+    def work(batch: list[PackedRow]) -> None:
+        layout = lay_out(batch, self.pad, self.model.device)
+        positions = [k for row in batch for k in row.questions]
+        lengths = [len(texts[k]) for k in positions]
+        places = [
+            (row, column - n + 1 + step)
+            for (row, column), n in zip(layout.last, lengths, strict=True)
+            for step in range(n)
+        ]
+        logits = self._pass(layout, places, use_cache=False).logits[0]
+        wanted = torch.tensor([token for k in positions for token in texts[k]], device=self.model.device)
+        values = iter(logits.float().log_softmax(-1).gather(1, wanted[:, None])[:, 0].tolist())
+        for position, n in zip(positions, lengths, strict=True):
+            weights[position] = [next(values) for _ in range(n)]
+
+    rows = pack([q + text[:-1] for q, text in zip(questions, texts, strict=True)], keep=max(map(len, texts)))
+    self._run(sorted(rows, key=lambda row: -row.size), 0, work, desc)
+    return weights
+
+
+@patch
+def weigh_texts(
+    self: Engine,
+    questions: list[list[int]],  # tokens of each
+    texts: list[list[int]],  # tokens of what follows each, at least one
+    desc: str = "",  # for a progress bar
+) -> list[list[float]]:  # log-probability of each token of each text
+    "Weigh a text after each question. Questions that stand together share their beginnings."
+    import torch
+
+    weights = []
+    with torch.inference_mode():
+        for start in range(0, len(questions), _TEXTS_AT_ONCE):
+            part = slice(start, start + _TEXTS_AT_ONCE)
+            weights += self._weigh_own_texts(questions[part], texts[part], desc)
+    return weights
+
 # %% ../../nbs/models/05_engine.ipynb #7ea79c09
 @dataclass(frozen=True)
 class Choice:

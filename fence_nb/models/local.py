@@ -8,6 +8,7 @@ __all__ = ['SHORTEST_REPLY', 'is_gguf', 'gguf_file', 'load_gguf', 'unpack_gguf',
 
 # %% ../../nbs/models/06_local.ipynb #b1b9448a
 import importlib.util
+import math
 import os
 import re
 import shutil
@@ -545,6 +546,55 @@ def _weigh(self: TransformersLM, prompts: list[list[int]], options: list[str]) -
         return [dict(zip(options, weights_by_prompt[tuple(prompt)], strict=True)) for prompt in prompts]
     columns = [self._batched_logprobs(prompts, tokens) for tokens in option_tokens]
     return [{option: column[k] for option, column in zip(options, columns, strict=True)} for k in range(len(prompts))]
+
+# %% ../../nbs/models/06_local.ipynb #5e8b0003
+@patch
+def _weigh_one_by_one(self: TransformersLM, prompts: list[list[int]], texts: list[list[int]]) -> list[list[float]]:
+    "Log-probability of each token of each text, without the engine."
+    import torch
+
+    weights = []
+    with torch.inference_mode():
+        for prompt, text in zip(prompts, texts, strict=True):
+            row = torch.tensor([prompt + text], device=self.device)
+            logits = self.model(input_ids=row, logits_to_keep=len(text) + 1).logits[0, :-1]
+            wanted = torch.tensor(text, device=self.device)[:, None]
+            weights.append(logits.float().log_softmax(-1).gather(1, wanted)[:, 0].tolist())
+    return weights
+
+
+@patch
+def continuation_logprobs(
+    self: TransformersLM,
+    conversations: list[Conversation],
+    texts: list[str],  # what follows each of them
+) -> list[list[float]]:  # of each token of each text; empty: the two do not fit
+    "Weigh texts, each after a conversation of its own."
+    prompts = self.encode_prompts(conversations)
+    continuations = [self.tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+    room = self.context or math.inf
+    pairs = zip(prompts, continuations, strict=True)
+    fitting = [k for k, (prompt, text) in enumerate(pairs) if text and len(prompt) + len(text) <= room]
+    weigh = self.engine.weigh_texts if self.engine else self._weigh_one_by_one
+    weights = weigh([prompts[k] for k in fitting], [continuations[k] for k in fitting])
+    logprobs: list[list[float]] = [[] for _ in texts]
+    for k, of_text in zip(fitting, weights, strict=True):
+        logprobs[k] = of_text
+    return logprobs
+
+# %% ../../nbs/models/06_local.ipynb #5e8b0006
+@patch
+def next_token_logprobs(
+    self: TransformersLM,
+    text: str,  # read as it stands, without a chat template
+) -> np.ndarray:  # (tokens of the text but the first, vocabulary)
+    "What the model expects at each place of a text."
+    import torch
+
+    tokens = self.tokenizer(text).input_ids[: self.context or None]
+    with torch.inference_mode():
+        logits = self.model(input_ids=torch.tensor([tokens], device=self.device)).logits
+    return logits[0, :-1].float().log_softmax(-1).cpu().numpy()
 
 # %% ../../nbs/models/06_local.ipynb #89ca349e
 def check_model(

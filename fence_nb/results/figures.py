@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..core.records import InputError, PathLike, need
 from ..fence.augment import FULL_VARIANT
-from ..fence.recipes import BASE_ARM, MAIN_RECIPE, SHORTER_ARM, SILENT_ARM
+from ..fence.recipes import BASE_ARM, GREEDY_ARM, MAIN_RECIPE, SHORTER_ARM, SILENT_ARM
 from .tables import value_ci
 
 # %% ../../nbs/results/03_figures.ipynb #56ddb996
@@ -50,6 +50,7 @@ ARM_STYLES = {  # recipes and controls: the same in every picture
     "kto": ArmStyle("#5D4037", "8"),
     "grpo": ArmStyle("#467023", "*"),
     SILENT_ARM: ArmStyle("#5F7580", "H"),
+    GREEDY_ARM: ArmStyle("#374B5C", "o", (0, (3, 1))),
 }
 
 _DASHES = [(0, (5, 2)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5))]
@@ -61,7 +62,8 @@ def arm_styles(
 ) -> dict[str, ArmStyle]:
     "How arms are drawn: those of the list as everywhere, the others unlike all in this picture."
     arms = list(arms)
-    taken = {ARM_STYLES[arm] for arm in arms if arm in ARM_STYLES} | {ARM_STYLES[BASE_ARM], ARM_STYLES[SILENT_ARM]}
+    taken = {ARM_STYLES[arm] for arm in arms if arm in ARM_STYLES}
+    taken |= {ARM_STYLES[arm] for arm in (BASE_ARM, SILENT_ARM, GREEDY_ARM)}
     untaken = [style for style in ARM_STYLES.values() if style not in taken]
     dashed = [style._replace(dash=dash) for dash in _DASHES for style in ARM_STYLES.values()]
     spare = cycle(untaken + dashed)

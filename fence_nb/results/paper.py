@@ -6,8 +6,9 @@
 __all__ = ['ARMS', 'EVALUATORS', 'KEPT_SHARES', 'PAPER_TRUE_INFO', 'WORLDS', 'FiguresByName', 'FAST_PARTS', 'ORIENTATION',
            'SIMPLE_RULES', 'PublishedArm', 'published_arm', 'PublishedEvaluator', 'in_order', 'number_cell',
            'gain_cell', 'facts_table', 'writing_table', 'evaluator_table', 'evaluator_styles_table',
-           'fast_judge_tables', 'augmentation_tables', 'overlap_table', 'results_tables', 'results_text',
-           'results_markdown', 'results_csv', 'summary_table', 'summary_text', 'seeds_tables', 'truthfulqa_table']
+           'fast_judge_tables', 'augmentation_tables', 'overlap_table', 'knowledge_table', 'side_effects_table',
+           'results_tables', 'results_text', 'results_markdown', 'results_csv', 'summary_table', 'summary_text',
+           'seeds_tables', 'truthfulqa_table']
 
 # %% ../../nbs/results/05_paper.ipynb #b6bed6b2
 import csv
@@ -18,7 +19,7 @@ from typing import Any
 
 from ..corpora.splits import OVERLAP_HEAD, RUN_WORDS, overlap_rows
 from ..fence.augment import FULL_VARIANT, LABEL_VARIANT
-from ..fence.recipes import BASE_ARM, MAIN_RECIPE, RECIPES, SHORTER_ARM, SILENT_ARM
+from ..fence.recipes import BASE_ARM, GREEDY_ARM, MAIN_RECIPE, RECIPES, SHORTER_ARM, SILENT_ARM
 from .tables import Table, cell, value_ci
 
 # %% ../../nbs/results/05_paper.ipynb #c794693f
@@ -33,6 +34,7 @@ class PublishedArm:
 
 ARMS = {
     BASE_ARM: PublishedArm("the chat model as it comes", "Llama3-8B-chat", 50.96),
+    GREEDY_ARM: PublishedArm("base at temperature 0, beside arms at any"),
     **{
         name: PublishedArm(recipe.description, recipe.paper_name, recipe.paper_facts_pct)
         for name, recipe in RECIPES.items()
@@ -302,6 +304,61 @@ def overlap_table(
     rows = [list(row) for row in overlap_rows(report)]
     return Table("What training and test sets shared", list(OVERLAP_HEAD), rows, note)
 
+# %% ../../nbs/results/05_paper.ipynb #9a9e0002
+def knowledge_table(
+    tests: Mapping[str, FiguresByName],  # `knowledge` of the metrics
+) -> Table:
+    "The tests of what the generator knows, beside the truth."
+    head = [
+        "test",
+        "claims",
+        "AUROC",
+        "wrong claims",
+        "called known, %",
+        "of these right elsewhere, %",
+        "of the others, %",
+    ]
+    rows = [
+        [
+            name,
+            str(figures["claims"]),
+            cell(figures, "auroc"),
+            str(figures["wrong"]),
+            *(cell(figures, key) for key in ("known_pct", "known_right_pct", "unknown_right_pct")),
+        ]
+        for name, figures in tests.items()
+    ]
+    note = (
+        "Claims of the candidates beside the truth, which the loop never reads. AUROC: does the score of a test tell "
+        "true claims from wrong ones? A wrong claim that is called known is corrected, the others are removed. Right "
+        "elsewhere: another sample of the same prompt says it truly."
+    )
+    return Table("Tests of knowledge", head, rows, note)
+
+
+def side_effects_table(
+    arms: Mapping[str, FiguresByName],  # `side_effects` of the metrics
+) -> Table:
+    "General questions and neutral texts, before and after training."
+    head = ["arm", "right, %", "better", "worse", "difference", "p", "KL, nats a token"]
+    rows = [
+        [
+            arm.replace("_", " "),
+            cell(figures, "right_pct"),
+            *(str(figures[key]) if figures["p_holm"] is not None else "–" for key in ("better", "worse")),
+            cell(figures, "difference") if figures["p_holm"] is not None else "–",
+            number_cell(figures["p_holm"], 3),
+            number_cell(figures["kl"], 4),
+        ]
+        for arm, figures in ((arm, arms[arm]) for arm in in_order(arms, ARMS))
+    ]
+    note = (
+        "A hundred general questions (arithmetic, spelling, common sense), asked greedily. Better and worse: answers "
+        "that training won and lost; p is paired, and corrected over the arms. KL: from the base model, on neutral "
+        "texts."
+    )
+    return Table("Side effects", head, rows, note)
+
 # %% ../../nbs/results/05_paper.ipynb #0cfcb5ba
 _TEMPERATURES = (1.0, 0.7)  # of runs that do not name theirs
 
@@ -332,6 +389,10 @@ def results_tables(
     variants = {} if fast_judge else metrics.get("evaluator") or {}  # the fast judge has tables of its own
     augment = metrics.get("augment") or {}
     tables = _generator_tables(metrics, required=not fast_judge)
+    if metrics.get("side_effects"):
+        tables.append(side_effects_table(metrics["side_effects"]))
+    if metrics.get("knowledge"):
+        tables.append(knowledge_table(metrics["knowledge"]))
     if variants or not fast_judge:
         tables.append(evaluator_table(variants))
     if by_style := evaluator_styles_table(variants):
@@ -396,7 +457,7 @@ def results_csv(
 
 # %% ../../nbs/results/05_paper.ipynb #dfc836b1
 _SUMMARY_ROWS = 10  # with title, head and note: at most fifteen lines
-_FIRST_ARMS = (BASE_ARM, MAIN_RECIPE, SHORTER_ARM)  # never left out of a summary
+_FIRST_ARMS = (BASE_ARM, GREEDY_ARM, MAIN_RECIPE, SHORTER_ARM)  # never left out of a summary
 
 
 def _summary_arms(arms: Mapping[str, FiguresByName], room: int) -> list[str]:

@@ -6,7 +6,8 @@
 __all__ = ['Labels', 'balanced_accuracy', 'auroc', 'JudgeFigures', 'judge_summary', 'aggrefact_means', 'ProbabilityFigures',
            'measure', 'Agreement', 'judge_agreement', 'FactsFigures', 'facts_summary', 'facts_by_group', 'factscore',
            'safe_f1', 'median_claims', 'shorter_control', 'shortened_answers', 'TruthFigures', 'truth_info',
-           'truth_figures', 'ChoiceFigures', 'choice_figures']
+           'truth_figures', 'ChoiceFigures', 'choice_figures', 'ClaimView', 'KnowledgeFigures', 'knowledge_figures',
+           'SideEffect', 'side_effect_figures']
 
 # %% ../../nbs/results/01_scores.ipynb #1a19de8e
 import math
@@ -21,7 +22,7 @@ import numpy as np
 
 from ..core.records import InputError, JudgedClaim, Judgment, Label, Response
 from ..corpora.aggrefact import AGGREFACT, AGGREFACT_PAPER
-from .statistics import bootstrap_ci, interval, resampled_sums
+from .statistics import bootstrap_ci, compare_arms, interval, resampled_sums
 
 # %% ../../nbs/results/01_scores.ipynb #e23e7bbb
 def balanced_accuracy(
@@ -537,3 +538,123 @@ def choice_figures(
     mc1, mc1_ci = _percent([first for first, _ in scores], seed, n)
     mc2, mc2_ci = _percent([second for _, second in scores], seed, n)
     return ChoiceFigures(mc1_pct=mc1, mc1_pct_ci=mc1_ci, mc2_pct=mc2, mc2_pct_ci=mc2_ci)
+
+# %% ../../nbs/results/01_scores.ipynb #5c0e0003
+@dataclass(frozen=True)
+class ClaimView:
+    "A claim, what is so, and what a test of knowledge says of it."
+
+    prompt_id: str
+    is_true: bool
+    score: float | None  # how surely the generator stands by it; None: not told
+    view: str  # true | false | unknown; empty: none
+    right_elsewhere: bool  # whether another sample of the prompt says truly what this claim is about
+
+
+@dataclass(frozen=True)
+class KnowledgeFigures:
+    "A test of knowledge beside the truth, as it stands in `metrics.json`."
+
+    claims: int
+    auroc: float | None  # of its score for truth
+    auroc_ci: list[float] | None
+    wrong: int  # claims that are not so
+    known_pct: float | None  # of these: called known, and so corrected
+    known_right_pct: float | None  # of those called known: right in another sample
+    unknown_right_pct: float | None  # of those called unknown: right in another sample
+
+    def to_json(self) -> dict[str, Any]:
+        "As it stands in `metrics.json`."
+        return asdict(self)
+
+# %% ../../nbs/results/01_scores.ipynb #5c0e0004
+def _auroc_interval(views: list[ClaimView], seed: int, n: int) -> list[float] | None:
+    "Draws whole prompts."
+    by_prompt: dict[str, list[ClaimView]] = {}
+    for view in views:
+        by_prompt.setdefault(view.prompt_id, []).append(view)
+    units = list(by_prompt.values())
+    rng = np.random.default_rng(seed)
+    areas = []
+    for places in rng.integers(len(units), size=(n, len(units))):
+        drawn = [view for place in places for view in units[place]]
+        area = auroc([view.is_true for view in drawn], [view.score for view in drawn])
+        areas.append(math.nan if area is None else area)
+    return interval(np.array(areas))
+
+
+def _right_pct(views: list[ClaimView]) -> float | None:
+    return 100 * sum(view.right_elsewhere for view in views) / len(views) if views else None
+
+
+def knowledge_figures(
+    views: list[ClaimView],  # of one test
+    seed: int = 0,
+    n: int = 1000,  # resamples of prompts
+) -> KnowledgeFigures:
+    "How well a test of knowledge tells what is true, and what could be corrected."
+    scored = [view for view in views if view.score is not None]
+    wrong = [view for view in views if not view.is_true]
+    known = [view for view in wrong if view.view in ("true", "false")]
+    area = auroc([view.is_true for view in scored], [view.score for view in scored])
+    return KnowledgeFigures(
+        claims=len(views),
+        auroc=area,
+        auroc_ci=None if area is None else _auroc_interval(scored, seed, n),
+        wrong=len(wrong),
+        known_pct=100 * len(known) / len(wrong) if wrong else None,
+        known_right_pct=_right_pct(known),
+        unknown_right_pct=_right_pct([view for view in wrong if view.view == "unknown"]),
+    )
+
+# %% ../../nbs/results/01_scores.ipynb #5c0e0008
+@dataclass(frozen=True)
+class SideEffect:
+    "An arm on general questions beside the base model, as it stands in `metrics.json`."
+
+    questions: int  # that it answered
+    right_pct: float | None
+    right_pct_ci: list[float] | None
+    better: int  # wrong before training, right after
+    worse: int  # right before, wrong after
+    difference: float  # in the share of right answers, after - before
+    difference_ci: list[float] | None
+    p_holm: float | None  # paired, corrected over the arms; None: the base model itself
+    kl: float | None  # nats a token from the base model on neutral texts; None: not measured
+
+    def to_json(self) -> dict[str, Any]:
+        "As it stands in `metrics.json`."
+        return asdict(self)
+
+
+def side_effect_figures(
+    right: dict[str, list[bool | None]],  # arm -> whether each answer is right; None: there is none
+    kl: dict[str, float],  # arm -> divergence from the base model
+    base: str = "base",  # which arm was before training
+    seed: int = 0,
+    n: int = 1000,  # resamples
+) -> dict[str, SideEffect]:  # by arm
+    "What training did to answers that it was not about."
+    values = {
+        arm: [None if is_right is None else 100.0 * is_right for is_right in marks] for arm, marks in right.items()
+    }
+    compared = {c.a: c for c in compare_arms(values, [(arm, base) for arm in right if arm != base], seed)}
+    figures = {}
+    for arm, marks in right.items():
+        both = [
+            (after, before) for after, before in zip(marks, right[base], strict=True) if None not in (after, before)
+        ]
+        answered = [value for value in values[arm] if value is not None]
+        comparison = compared.get(arm)
+        figures[arm] = SideEffect(
+            questions=len(answered),
+            right_pct=float(np.mean(answered)) if answered else None,
+            right_pct_ci=bootstrap_ci([[value] for value in answered], seed, n),
+            better=sum(after and not before for after, before in both),
+            worse=sum(before and not after for after, before in both),
+            difference=comparison.difference if comparison else 0.0,
+            difference_ci=comparison.difference_ci if comparison else None,
+            p_holm=comparison.p_holm if comparison else None,
+            kl=kl.get(arm),
+        )
+    return figures

@@ -32,7 +32,7 @@ from fence_nb.results.paper import (
 from ..core.records import InputError, Prompt
 from ..corpora.factscore import POPULARITY
 from ..fence.augment import LABEL_VARIANT
-from ..fence.recipes import BASE_ARM, MAIN_RECIPE, SHORTER_ARM, SILENT_ARM
+from ..fence.recipes import BASE_ARM, GREEDY_ARM, MAIN_RECIPE, SHORTER_ARM, SILENT_ARM
 from .scores import factscore, median_claims, safe_f1, shortened_answers
 from .statistics import bootstrap_ci, compare_arms
 from .tables import Table, cell
@@ -319,6 +319,7 @@ MAIN_TABLE_PAIRS = [
     (MAIN_RECIPE, "self_eval"),
     (MAIN_RECIPE, "ever"),
     (MAIN_RECIPE, SHORTER_ARM),
+    (MAIN_RECIPE, GREEDY_ARM),
 ]
 ABLATION_ARMS = ["sft_fence", "edit", "coarse", "edit_coarse", "sft", MAIN_RECIPE]  # with the first half of fence
 ABLATION_PAIRS = [

@@ -7,16 +7,8 @@ import pytest
 from fence_nb.core.records import Claim, Document, Judgment, Label, Response
 from fence_nb.domains.examples import ANSWER, PAGE, example_claims, example_lm
 from fence_nb.evidence.tools import FunctionTool, Toolbox
-from fence_nb.fence.revise import (
-    ClaimAction,
-    Rewrite,
-    SelfJudge,
-    SentenceJob,
-    ask_knowledge,
-    decide,
-    revise_responses,
-    rewrite_sentences,
-)
+from fence_nb.fence.knowledge import SelfJudge, ask_knowledge
+from fence_nb.fence.revise import ClaimAction, Rewrite, SentenceJob, decide, revise_responses, rewrite_sentences
 from fence_nb.judging.assess import Assessor
 from fence_nb.judging.judge import LMJudge
 from fence_nb.judging.prompts import TERSE, AskOptions, ReplyLimits

@@ -4,7 +4,7 @@ import pytest
 
 from fence_nb.core.records import Claim, Document, InputError, Label
 from fence_nb.domains.examples import PAGE, example_claims, example_lm
-from fence_nb.fence.revise import SelfJudge
+from fence_nb.fence.knowledge import SelfJudge
 from fence_nb.judging import judges
 from fence_nb.judging.cascade import Band, CascadeJudge, fit_word_judge, save_band
 from fence_nb.judging.judge import Judge, LMJudge, Verdict, verdict_records

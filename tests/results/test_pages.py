@@ -10,7 +10,7 @@ import pytest
 
 from fence_nb.core.records import Claim, Document, InputError, Judgment, Label, Preference, Prompt, Response, Revision
 from fence_nb.core.store import write_records
-from fence_nb.fence.recipes import BASE_ARM, RECIPES, SHORTER_ARM, SILENT_ARM
+from fence_nb.fence.recipes import CONTROL_ARMS, RECIPES
 from fence_nb.results.figures import ARM_STYLES, _apart, arm_styles, plot_arms, plot_curves, plot_popularity, plot_sweep
 from fence_nb.results.html import Figure, choose_pairs, pages_html, pairs_html, write_index, write_page
 from fence_nb.results.paper import results_tables
@@ -139,7 +139,7 @@ def test_tables_of_a_run():
 def test_twenty_arms_look_unlike_each_other():
     assert len(ARMS) >= 20 and len(set(arm_styles(ARMS).values())) == len(ARMS)
     assert all(arm_styles([a, "x"])[a] == ARM_STYLES[a] for a in ARM_STYLES), "a known arm looks the same everywhere"
-    assert set(ARM_STYLES) == {BASE_ARM, *RECIPES, SHORTER_ARM, SILENT_ARM}, "each recipe and control has its own look"
+    assert set(ARM_STYLES) == {*CONTROL_ARMS, *RECIPES}, "each recipe and control has its own look"
     assert len(set(arm_styles(f"new {i}" for i in range(40)).values())) == 40
 
 
