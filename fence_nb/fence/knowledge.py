@@ -260,8 +260,8 @@ def mean_probabilities(
     generator: LanguageModel,
     claims: list[Claim],
     responses: list[Response],  # that they come from
-) -> dict[str, float]:  # claim id -> geometric mean of the probabilities of its tokens; left out: it does not fit
-    "How likely the generator is to write each claim where it stands. Raises: `InputError` when it cannot tell."
+) -> dict[str, float]:  # claim id -> geometric mean of the probabilities of its sentence's tokens; left out: too long
+    "How likely the generator was to write the sentence of each claim. Raises: `InputError` when it cannot tell."
     weigh: Callable | None = getattr(generator, "continuation_logprobs", None)
     if weigh is None:
         raise InputError(
@@ -276,7 +276,8 @@ def mean_probabilities(
         if before:
             conversation.append({"role": "assistant", "content": before})
         conversations.append(conversation)
-        texts.append(f" {claim.text}" if before else claim.text)
+        sentence = response.text[claim.start : claim.end].strip()
+        texts.append(f" {sentence}" if before else sentence)
     weights = zip(claims, weigh(conversations, texts), strict=True)
     return {claim.id: math.exp(sum(tokens) / len(tokens)) for claim, tokens in weights if tokens}
 

@@ -37,7 +37,7 @@ def claims_of(responses: list[Response]) -> list[Claim]:
         for sentence in response.text.split(". "):
             text = sentence.rstrip(".") + "."
             start = response.text.index(sentence, start)
-            claims.append(Claim(response_id=response.id, text=text, start=start, end=start + len(sentence)))
+            claims.append(Claim(response_id=response.id, text=text, start=start, end=start + len(text)))
     return claims
 
 
