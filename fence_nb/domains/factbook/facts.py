@@ -697,7 +697,8 @@ _SPOKEN = {
     ),
     "main import": (rf"(?:a|an|the|one of the) (?:main|major|primary|leading) imports? of {_N} {_IS} {_V}",),
     "export partner": (
-        rf"(?:a|an|the|one of the) (?:main|major|primary|leading) (?:export|trading|trade) partners? of {_N} {_IS} {_V}",
+        r"(?:a|an|the|one of the) (?:main|major|primary|leading) (?:export|trading|trade) partners?"
+        rf" of {_N} {_IS} {_V}",
     ),
     "natural resource": (rf"(?:a|one of the) (?:main |major )?natural resources? of {_N} {_IS} {_V}",),
     "agricultural product": (rf"(?:an|one of the) (?:main |major )?agricultural products? of {_N} {_IS} {_V}",),
