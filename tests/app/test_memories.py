@@ -10,7 +10,7 @@ from fence_nb.core.store import run_resumable
 from fence_nb.core.work import ChunkWork, identity_of
 from fence_nb.domains.examples import PAGE, example_claims, example_lm
 from fence_nb.evidence.tools import FunctionTool, Toolbox
-from fence_nb.fence.revise import ask_knowledge
+from fence_nb.fence.knowledge import ask_knowledge
 from fence_nb.judging.assess import fetch_evidence
 from fence_nb.judging.claims import split_responses
 from fence_nb.judging.judge import LMJudge
