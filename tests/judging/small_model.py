@@ -221,7 +221,8 @@ def main() -> None:
         local = try_out("in this process", here, responses, items, gold, settings)
         compare_labels(items, local, served)
         weigh = settings.weigh
-        weigh_alike(settings, items[:weigh], gold[:weigh], local.critiques[:weigh], here, there)
+        if weigh:
+            weigh_alike(settings, items[:weigh], gold[:weigh], local.critiques[:weigh], here, there)
     finally:
         server.stdin.close()
         server.wait(10)
