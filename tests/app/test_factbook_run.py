@@ -15,7 +15,7 @@ def test_the_factbook_runs_to_its_end(smol_file, tmp_path):
     done = fence("run", "--profile", "factbook-toy", "--run", run, home=home)
     assert done.returncode == 0, done.stderr[-2000:]
     metrics = json.loads((run / "metrics.json").read_text())
-    assert len(metrics["seconds"]) == STAGES and sum(metrics["seconds"].values()) < 400
+    assert len(metrics["seconds"]) == STAGES
     assert json.loads((run / "r0_base/base.json").read_text())["how"] == "built"
     card = json.loads((run / "r0_base/base/card.json").read_text())
     assert card["from"] == smol_file.stem and card["steps"] == 2
