@@ -642,14 +642,15 @@ def save_merged(
     out: PathLike,  # folder to appear
 ) -> None:
     "Write a trained model with its adapter, if it has one, merged into the weights."
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if Path(model, "adapter_config.json").is_file():
         from peft import AutoPeftModelForCausalLM
 
-        net = AutoPeftModelForCausalLM.from_pretrained(model, dtype="float32").merge_and_unload()
+        net = AutoPeftModelForCausalLM.from_pretrained(model, dtype=torch.float32).merge_and_unload()
     else:
-        net = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+        net = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     AutoTokenizer.from_pretrained(model).save_pretrained(out)
     net.save_pretrained(out)
 
