@@ -198,9 +198,11 @@ class OwnSamples:
         "Whether there is no sample at all."
         return not self._by_prompt
 
-    def _others(self, response: Response) -> list[dict[FoldedClaim, bool]]:
+    def _share(self, response: Response, holds: Callable[[dict[FoldedClaim, bool]], bool]) -> float | None:
+        "Share of the other samples of a response that something holds of; None: there is no other."
         samples = self._by_prompt.get(response.prompt_id, {})
-        return [said for sample, said in samples.items() if sample != response.sample]
+        others = [said for sample, said in samples.items() if sample != response.sample]
+        return sum(map(holds, others)) / len(others) if others else None
 
     def said(
         self,
@@ -208,9 +210,8 @@ class OwnSamples:
         response: Response,  # that the claim comes from: a sample, or its revision
     ) -> float | None:  # None: there is no other sample
         "Share of the other samples that hold the same claim."
-        others = self._others(response)
         folded = folded_claim(claim.text)
-        return sum(folded in said for said in others) / len(others) if others else None
+        return self._share(response, lambda said: folded in said)
 
     def right(
         self,
@@ -218,13 +219,12 @@ class OwnSamples:
         response: Response,  # that the claim comes from: a sample, or its revision
     ) -> float | None:  # None: there is no other sample
         "Share of the other samples that hold a supported claim about the same thing."
-        others = self._others(response)
         folded, topic = folded_claim(claim.text), folded_claim(claim.topic)
 
         def is_right(said: dict[FoldedClaim, bool]) -> bool:
             return any(supported and about_the_same_thing(folded, other, topic) for other, supported in said.items())
 
-        return sum(map(is_right, others)) / len(others) if others else None
+        return self._share(response, is_right)
 
 # %% ../../nbs/fence/07_knowledge.ipynb #7a5e001b
 KnowledgeTest = Literal["ask", "agreement", "logprob"]

@@ -70,12 +70,17 @@ def _choices(ask: Ask, request: ModelRequest) -> list[dict]:  # empty: refused
         return []
 
 
-def _reply(ask: Ask, request: ModelRequest) -> Reply | None:  # None: refused
-    "The one reply to a probe."
+def _first_reply(ask: Ask, request: ModelRequest) -> Reply | None:  # None: refused
+    "The reply to a probe, as it came."
     choices = _choices(ask, request)
-    if not choices:
+    return read_choice(choices[0], request) if choices else None
+
+
+def _reply(ask: Ask, request: ModelRequest) -> Reply | None:  # None: refused
+    "The reply to a probe; one that was cut before it said anything is asked for again, with more room."
+    reply = _first_reply(ask, request)
+    if reply is None:
         return None
-    reply = read_choice(choices[0], request)
     unsaid = reply.thought or not reply.text.strip(' \n{"')
     if reply.reason == "cut" and unsaid and request.max_new_tokens < MORE_ROOM:
         return _reply(ask, replace(request, max_new_tokens=MORE_ROOM))
@@ -155,11 +160,8 @@ CHANCE = [{"role": "user", "content": "Write ten numbers between 0 and 999 as th
 
 def _said(ask: Ask, request: ModelRequest) -> str | None:  # None: refused
     "All that a reply says and thinks."
-    choices = _choices(ask, request)
-    if not choices:
-        return None
-    reply = read_choice(choices[0], request)
-    return reply.thought + reply.text
+    reply = _first_reply(ask, request)
+    return None if reply is None else reply.thought + reply.text
 
 
 def effect_of_seed(
